@@ -1,0 +1,11 @@
+"""
+JSON logs from many processes, with nothing lost.
+
+`JsonFormatter` turns each record into one line of JSON; `ProcessFileHandler` writes one file per process. Both go
+straight into `logging.config.dictConfig`. This package imports orjson and the standard library, nothing else.
+"""
+
+from jsonlog.files.handler import ProcessFileHandler
+from jsonlog.formatter import JsonFormatter
+
+__all__ = ["JsonFormatter", "ProcessFileHandler"]

@@ -1,0 +1,185 @@
+"""
+The file protocol between the two programs: names and locks. See docs/design.md, section 2.
+
+`jsonlog` writes by it and `shipper` reads by it, so it imports the standard library alone.
+
+Rules that everything here keeps:
+
+1. A name is used once. The `run` in it is random, so neither a pid nor a restart can repeat it.
+2. Visible means locked. A part gets its final name only after its writer holds `flock(LOCK_EX)` on it.
+3. Nobody calls `LOCK_UN`. In a forked child that would free the parent's lock; `close` does not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_flock: Callable[[int, int], None] | None
+try:
+    from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
+
+    _flock = flock
+except ImportError:  # Windows has no flock; parts there are named `.nolock`
+    _flock = None
+
+SUFFIX = ".jsonl"
+NOLOCK = ".nolock"
+_RUN_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no letter that looks like a digit
+_RUN_LENGTH = 16
+_MAX_SERVICE = 80
+_MAX_HOST = 60
+_NAME = re.compile(
+    r"(?P<service>[A-Za-z0-9_.%]{1,80})-(?P<host>[A-Za-z0-9_.%]{1,60})-(?P<pid>[0-9]{1,10})"
+    rf"-(?P<run>[{_RUN_ALPHABET}]{{{_RUN_LENGTH}}})\.(?P<part>[0-9]{{1,10}})(?P<nolock>\.nolock)?\.jsonl"
+)
+# What a file system without flock answers: some NFS mounts, some shares of virtual machines.
+_NO_FLOCK = frozenset({errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL})
+
+
+@dataclass(frozen=True, slots=True)
+class PartName:
+    """The facts that stand in the name of a part."""
+
+    service: str
+    host: str
+    pid: int
+    run: str
+    part: int
+    locked: bool
+
+    @property
+    def stem(self) -> str:
+        """The file name without `.jsonl` (and `.nolock`): what the ids of its lines begin with."""
+        return f"{encode_piece(self.service, _MAX_SERVICE)}-{encode_piece(self.host, _MAX_HOST)}-{self.pid}-{self.run}.{self.part}"
+
+    def __str__(self) -> str:
+        return self.stem + ("" if self.locked else NOLOCK) + SUFFIX
+
+
+def new_run() -> str:
+    """Draw the name of a new writer: 16 characters, 80 random bits."""
+    number = int.from_bytes(secrets.token_bytes(10), "big")
+    return "".join(_RUN_ALPHABET[number >> shift & 31] for shift in range(0, 80, 5))
+
+
+def encode_piece(text: str, limit: int) -> str:
+    """
+    Percent-encode *text* so that it can stand in a file name between hyphens.
+
+    Args:
+        text: Any string, also an empty one, one with slashes or lone surrogates.
+        limit: The most characters of the result; it is cut between whole encoded characters.
+
+    Returns:
+        Only `[A-Za-z0-9_.%]`, never empty, never with a leading dot (a hidden file matches no glob).
+    """
+    pieces: list[str] = []
+    length = 0
+    for position, char in enumerate(text):
+        plain = char.isascii() and (char.isalnum() or char == "_" or (char == "." and position > 0))
+        piece = char if plain else "".join(f"%{byte:02X}" for byte in char.encode("utf-8", "surrogatepass"))
+        length += len(piece)
+        if length > limit:
+            break
+        pieces.append(piece)
+    return "".join(pieces) or "_"
+
+
+def parse_name(name: str) -> PartName | None:
+    """
+    Read the facts out of a file name.
+
+    Returns:
+        None when the name is not one of ours: such a file is foreign.
+    """
+    found = _NAME.fullmatch(name)
+    if found is None:
+        return None
+    part = PartName(
+        service=unquote(found["service"], errors="surrogatepass"),
+        host=unquote(found["host"], errors="surrogatepass"),
+        pid=int(found["pid"]),
+        run=found["run"],
+        part=int(found["part"]),
+        locked=found["nolock"] is None,
+    )
+    return part if str(part) == name else None
+
+
+def create_part(directory: str, name: PartName, mode: int) -> tuple[int, str]:
+    """
+    Create a part and make it visible under its name, already locked.
+
+    Args:
+        directory: An existing directory.
+        name: The part's facts; `locked` is what one hopes for.
+        mode: Permission bits, set whatever the umask is, so that a sidecar's group can read.
+
+    Returns:
+        The descriptor (append only, closed on exec, lock held) and the path. Where the file system knows no `flock`,
+        the path ends in `.nolock.jsonl`.
+
+    Raises:
+        OSError: The directory is gone, full or not writable; nothing is left behind.
+    """
+    temporary = os.path.join(directory, f".{name}.tmp")  # noqa: PTH118 (a Path costs more than the call it wraps)
+    flags = (
+        os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
+    )
+    fd = os.open(temporary, flags, 0o600)
+    try:
+        if hasattr(os, "fchmod"):
+            os.fchmod(fd, mode)
+        if not _lock(fd):
+            name = PartName(name.service, name.host, name.pid, name.run, name.part, locked=False)
+        path = os.path.join(directory, str(name))  # noqa: PTH118
+        os.rename(temporary, path)  # noqa: PTH104
+    except BaseException:
+        os.close(fd)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)  # noqa: PTH108
+        raise
+    return fd, path
+
+
+def _lock(fd: int) -> bool:
+    if _flock is None:
+        return False
+    try:
+        _flock(fd, LOCK_EX | LOCK_NB)
+    except OSError as exc:
+        if exc.errno in _NO_FLOCK:
+            return False
+        raise
+    return True
+
+
+def writer_alive(fd: int) -> bool:
+    """
+    Tell whether the writer of a locked part still holds its lock.
+
+    The probe takes a shared lock for as long as *fd* is open, so give it a descriptor of its own and close that.
+
+    Args:
+        fd: A descriptor of a part whose name says that it is locked, opened for this probe.
+
+    Raises:
+        OSError: The file system cannot answer.
+    """
+    if _flock is None:
+        return False
+    try:
+        _flock(fd, LOCK_SH | LOCK_NB)
+    except BlockingIOError:
+        return True
+    return False
