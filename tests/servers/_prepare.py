@@ -1,0 +1,215 @@
+"""Makes a server that can be started out of the jars its project publishes and the few sources beside this file.
+
+A prepared server is a folder `.cache/servers/<kind>-<hash>`; the hash is over everything that went into it, so a changed
+version or source makes a new one. It appears under its name only when it is complete (built beside, then renamed), and a
+lock lets one process build while others wait for it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+KINDS = ("elasticsearch", "opensearch")
+CACHE = Path(os.environ.get("SERVERS_CACHE") or Path(__file__).resolve().parents[2] / ".cache" / "servers")
+MIN_JAVA = 21
+
+# Where systems, version managers and people put a JDK. A glob that matches nothing costs nothing.
+JDK_FOLDERS = (
+    "/usr/lib/jvm/*",
+    "/usr/lib64/jvm/*",
+    "/usr/java/*",
+    "/usr/local/java/*",
+    "/opt/java/*",
+    "/opt/*j[dr]k*",
+    "~/.jdks/*",
+    "~/.sdkman/candidates/java/*",
+    "/Library/Java/JavaVirtualMachines/*/Contents/Home",
+)
+FETCH_TIMEOUT_S = 900
+
+
+class Missing(RuntimeError):
+    """A part that this machine lacks, or that could not be made; the text says which and why."""
+
+
+def available(
+    kind: str,
+    *,
+    environ: Mapping[str, str] = os.environ,
+    jdk_folders: Iterable[str] = JDK_FOLDERS,
+    cache: Path = CACHE,
+) -> str | None:
+    """Say in one line what is missing to run a server here, or None when it can run."""
+    if find_jdk(environ=environ, folders=jdk_folders) is None:
+        return f"no JDK >= {MIN_JAVA} found (JAVA_HOME, java on the PATH, or the system's JVM folder)"
+    if not _folder(kind, cache).is_dir() and shutil.which("mvn", path=environ.get("PATH", "")) is None:
+        return "Maven (mvn) is not on the PATH"
+    return None
+
+
+def find_jdk(*, environ: Mapping[str, str] = os.environ, folders: Iterable[str] = JDK_FOLDERS) -> Path | None:
+    """Find the home of a JDK that is new enough: JAVA_HOME first, then the PATH, then the usual folders."""
+    tried: set[Path] = set()
+    for home in _jdk_candidates(environ, folders):
+        real = home.resolve()
+        if real not in tried and (real / "bin" / "javac").is_file() and _java_version(real) >= MIN_JAVA:
+            return real
+        tried.add(real)
+    return None
+
+
+def _jdk_candidates(environ: Mapping[str, str], folders: Iterable[str]) -> Iterable[Path]:
+    if environ.get("JAVA_HOME"):
+        yield Path(environ["JAVA_HOME"])
+    for program in ("javac", "java"):
+        found = shutil.which(program, path=environ.get("PATH", ""))
+        if found:
+            yield Path(found).resolve().parents[1]
+    for pattern in folders:
+        folder, _, name = os.path.expanduser(pattern).partition("*")
+        base, start = os.path.split(folder)
+        if Path(base).is_dir():
+            yield from sorted(Path(base).glob(f"{start}*{name}"), reverse=True)
+
+
+def _java_version(home: Path) -> int:
+    """Ask the program itself: folder names and release files are only names."""
+    try:
+        asked = subprocess.run(
+            [home / "bin" / "java", "-version"], capture_output=True, text=True, timeout=30, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return 0
+    found = re.search(r'version "(\d+)', asked.stderr + asked.stdout)
+    return int(found[1]) if found else 0
+
+
+def prepare(kind: str, *, cache: Path = CACHE) -> Path:
+    """Return the folder of a server that is ready to start, and make it first where that was not done yet.
+
+    Raises:
+        Missing: the machine lacks a part, or Maven or the compiler failed; their output is in the text.
+    """
+    folder = _folder(kind, cache)
+    if folder.is_dir():
+        return folder
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / f"{kind}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if folder.is_dir():  # another process was faster
+            return folder
+        reason = available(kind, cache=cache)
+        jdk = find_jdk()
+        if reason or jdk is None:
+            raise Missing(f"cannot run {kind}: {reason}")
+        with tempfile.TemporaryDirectory(dir=cache, prefix=f".{kind}-") as scratch:
+            built = Path(scratch) / "server"
+            _MAKERS[kind](jdk, Path(scratch), built)
+            built.rename(folder)
+    return folder
+
+
+def _folder(kind: str, cache: Path) -> Path:
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of server {kind!r}: one of {', '.join(KINDS)}")
+    digest = hashlib.sha256()
+    for file in (Path(__file__), *sorted((Path(__file__).parent / kind).iterdir())):
+        if file.is_file():
+            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    return cache / f"{kind}-{digest.hexdigest()[:12]}"
+
+
+def _make_opensearch(jdk: Path, scratch: Path, built: Path) -> None:
+    source = Path(__file__).parent / "opensearch"
+    _fetch(jdk, source, scratch / "target", built / "lib")
+    _compile(jdk, source.glob("*.java"), built / "lib", built / "main")
+    (built / "home" / "config").mkdir(parents=True)
+    shutil.copy(source / "log4j2.properties", built / "home" / "config")
+
+
+def _make_elasticsearch(jdk: Path, scratch: Path, built: Path) -> None:
+    """Lay the jars out as Elasticsearch looks for them: its HTTP layer is a module with a folder of its own."""
+    source = Path(__file__).parent / "elasticsearch"
+    _fetch(jdk, source, scratch / "target", built / "lib")
+    version = next(
+        found[1]
+        for jar in (built / "lib").iterdir()
+        if (found := re.fullmatch(r"elasticsearch-([\d.]+)\.jar", jar.name))
+    )
+    modules = built / "home" / "modules"
+    netty = _module(modules, "transport-netty4", "org.elasticsearch.transport.netty4.Netty4Plugin", version)
+    for jar in sorted((built / "lib").iterdir()):
+        if jar.name.startswith(("netty-", "transport-netty4-")):
+            jar.rename(netty / jar.name)
+    mini = _module(modules, "mini-rest", "MiniRestPlugin", version)
+    _compile(jdk, source.glob("Mini*.java"), built / "lib", scratch / "mini")
+    services = scratch / "mini" / "META-INF" / "services"
+    services.mkdir(parents=True)
+    (services / "org.elasticsearch.features.FeatureSpecification").write_text("MiniFeatures\n")
+    _run([jdk / "bin" / "jar", "--create", "--file", mini / "mini-rest.jar", "-C", scratch / "mini", "."], jdk)
+    _compile(jdk, [source / "ElasticsearchServer.java"], built / "lib", built / "main")
+    (built / "home" / "config").mkdir()
+    shutil.copy(source / "log4j2.properties", built / "home" / "config")
+
+
+_MAKERS = {"elasticsearch": _make_elasticsearch, "opensearch": _make_opensearch}
+
+
+def _module(modules: Path, name: str, main: str, version: str) -> Path:
+    folder = modules / name
+    folder.mkdir(parents=True)
+    properties = {
+        "name": name,
+        "description": name,
+        "version": version,
+        "classname": main,
+        "java.version": str(MIN_JAVA),
+        "elasticsearch.version": version,
+        "has.native.controller": "false",
+    }
+    (folder / "plugin-descriptor.properties").write_text("".join(f"{k}={v}\n" for k, v in properties.items()))
+    return folder
+
+
+def _fetch(jdk: Path, source: Path, target: Path, lib: Path) -> None:
+    """Let Maven copy the jars; it keeps its own cache, and refuses a jar whose checksum is wrong."""
+    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={lib}"]
+    quiet = ["--quiet", "--batch-mode", "--strict-checksums", f"-Dproject.build.directory={target}"]
+    _run(["mvn", *quiet, "--file", source / "pom.xml", *goal], jdk)
+
+
+def _compile(jdk: Path, sources: Iterable[Path], lib: Path, into: Path) -> None:
+    options: list[str | Path] = ["--release", str(MIN_JAVA), "-nowarn", "-proc:none", "-cp", f"{lib}/*", "-d", into]
+    _run([jdk / "bin" / "javac", *options, *sorted(sources)], jdk)
+
+
+def _run(command: Sequence[str | Path], jdk: Path) -> None:
+    """Run a tool with the JDK found (Maven would take any other), and show what it said when it fails."""
+    name = Path(command[0]).name
+    environ = {**os.environ, "JAVA_HOME": str(jdk)}
+    try:
+        done = subprocess.run(
+            command,
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=FETCH_TIMEOUT_S,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as exc:
+        raise Missing(f"{name} did not end within {FETCH_TIMEOUT_S} s") from exc
+    if done.returncode:
+        raise Missing(f"{name} failed with exit code {done.returncode}:\n{done.stdout.strip()[-4000:]}")
