@@ -1,7 +1,7 @@
 """Runs a real server from a shell, alone or under the demo.
 
 python -m tests.servers prepare [KIND ...]
-python -m tests.servers run KIND [--port PORT] [--data DIR] [SETTING=VALUE ...]
+python -m tests.servers run KIND [--port PORT] [--data DIR] [--set NAME=VALUE ...]
 python -m tests.servers demo --store collector|opensearch|elasticsearch -- ARGS...
 """
 
@@ -46,7 +46,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("kind", choices=servers.KINDS)
     run.add_argument("--port", type=int, default=0, help="default: a free one")
     run.add_argument("--data", type=Path, help="keep the data here; default: a folder that is removed at the end")
-    run.add_argument("settings", nargs="*", metavar="SETTING=VALUE")
+    run.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the server")
     run.set_defaults(run=_serve)
     demo = commands.add_parser("demo", help="run `shipper demo` with the store of your choice")
     demo.add_argument("--store", choices=("collector", *servers.KINDS), default="collector")
@@ -64,7 +64,7 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    settings = dict(pair.partition("=")[::2] for pair in options.settings)
+    settings = dict(pair.partition("=")[::2] for pair in options.set)
     stop = threading.Event()
     for number in ENDED_BY:
         signal.signal(number, lambda *_: stop.set())
