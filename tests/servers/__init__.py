@@ -9,7 +9,7 @@
 `python -m tests.servers` does the same from a shell.
 """
 
-from tests.servers._prepare import CACHE, KINDS, Missing, available, find_jdk, prepare
+from tests.servers._prepare import CACHE, KINDS, Missing, available, find_java, prepare
 from tests.servers._server import DidNotStart, Server, start
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "Missing",
     "Server",
     "available",
-    "find_jdk",
+    "find_java",
     "prepare",
     "start",
 ]

@@ -24,8 +24,8 @@ KINDS = ("elasticsearch", "opensearch")
 CACHE = Path(os.environ.get("SERVERS_CACHE") or Path(__file__).resolve().parents[2] / ".cache" / "servers")
 MIN_JAVA = 21
 
-# Where systems, version managers and people put a JDK. A glob that matches nothing costs nothing.
-JDK_FOLDERS = (
+# Where systems, version managers and people put Java. A glob that matches nothing costs nothing.
+JAVA_FOLDERS = (
     "/usr/lib/jvm/*",
     "/usr/lib64/jvm/*",
     "/usr/java/*",
@@ -47,35 +47,34 @@ def available(
     kind: str,
     *,
     environ: Mapping[str, str] = os.environ,
-    jdk_folders: Iterable[str] = JDK_FOLDERS,
+    java_folders: Iterable[str] = JAVA_FOLDERS,
     cache: Path = CACHE,
 ) -> str | None:
     """Say in one line what is missing to run a server here, or None when it can run."""
-    if find_jdk(environ=environ, folders=jdk_folders) is None:
-        return f"no JDK >= {MIN_JAVA} found (JAVA_HOME, java on the PATH, or the system's JVM folder)"
+    if find_java(environ=environ, folders=java_folders) is None:
+        return f"no Java >= {MIN_JAVA} found (JAVA_HOME, java on the PATH, or the system's JVM folder)"
     if not _folder(kind, cache).is_dir() and shutil.which("mvn", path=environ.get("PATH", "")) is None:
         return "Maven (mvn) is not on the PATH"
     return None
 
 
-def find_jdk(*, environ: Mapping[str, str] = os.environ, folders: Iterable[str] = JDK_FOLDERS) -> Path | None:
-    """Find the home of a JDK that is new enough: JAVA_HOME first, then the PATH, then the usual folders."""
+def find_java(*, environ: Mapping[str, str] = os.environ, folders: Iterable[str] = JAVA_FOLDERS) -> Path | None:
+    """Find the home of a Java that is new enough: JAVA_HOME first, then the PATH, then the usual folders."""
     tried: set[Path] = set()
-    for home in _jdk_candidates(environ, folders):
+    for home in _java_candidates(environ, folders):
         real = home.resolve()
-        if real not in tried and (real / "bin" / "javac").is_file() and _java_version(real) >= MIN_JAVA:
+        if real not in tried and _java_version(real) >= MIN_JAVA:
             return real
         tried.add(real)
     return None
 
 
-def _jdk_candidates(environ: Mapping[str, str], folders: Iterable[str]) -> Iterable[Path]:
+def _java_candidates(environ: Mapping[str, str], folders: Iterable[str]) -> Iterable[Path]:
     if environ.get("JAVA_HOME"):
         yield Path(environ["JAVA_HOME"])
-    for program in ("javac", "java"):
-        found = shutil.which(program, path=environ.get("PATH", ""))
-        if found:
-            yield Path(found).resolve().parents[1]
+    found = shutil.which("java", path=environ.get("PATH", ""))
+    if found:
+        yield Path(found).resolve().parents[1]
     for pattern in folders:
         folder, _, name = os.path.expanduser(pattern).partition("*")
         base, start = os.path.split(folder)
@@ -110,12 +109,11 @@ def prepare(kind: str, *, cache: Path = CACHE) -> Path:
         if folder.is_dir():  # another process was faster
             return folder
         reason = available(kind, cache=cache)
-        jdk = find_jdk()
-        if reason or jdk is None:
+        java = find_java()
+        if reason or java is None:
             raise Missing(f"cannot run {kind}: {reason}")
         with tempfile.TemporaryDirectory(dir=cache, prefix=f".{kind}-") as scratch:
-            built = Path(scratch) / "server"
-            _MAKERS[kind](jdk, Path(scratch), built)
+            _MAKERS[kind](java, Path(scratch), built := Path(scratch) / "server")
             built.rename(folder)
     return folder
 
@@ -130,45 +128,45 @@ def _folder(kind: str, cache: Path) -> Path:
     return cache / f"{kind}-{digest.hexdigest()[:12]}"
 
 
-def _make_opensearch(jdk: Path, scratch: Path, built: Path) -> None:
+def _make_opensearch(java: Path, scratch: Path, built: Path) -> None:
     source = Path(__file__).parent / "opensearch"
-    _fetch(jdk, source, scratch / "target", built / "lib")
-    _compile(jdk, source.glob("*.java"), built / "lib", built / "main")
-    (built / "home" / "config").mkdir(parents=True)
-    shutil.copy(source / "log4j2.properties", built / "home" / "config")
+    _fetch(java, source, scratch)
+    (scratch / "lib").rename(_folder_for(built / "lib"))
+    _compile(java, source.glob("*.java"), scratch, built, built / "main")
+    shutil.copy(source / "log4j2.properties", _folder_for(built / "home" / "config" / "log4j2.properties"))
 
 
-def _make_elasticsearch(jdk: Path, scratch: Path, built: Path) -> None:
+def _make_elasticsearch(java: Path, scratch: Path, built: Path) -> None:
     """Lay the jars out as Elasticsearch looks for them: its HTTP layer is a module with a folder of its own."""
     source = Path(__file__).parent / "elasticsearch"
-    _fetch(jdk, source, scratch / "target", built / "lib")
-    version = next(
-        found[1]
-        for jar in (built / "lib").iterdir()
-        if (found := re.fullmatch(r"elasticsearch-([\d.]+)\.jar", jar.name))
-    )
+    _fetch(java, source, scratch)
+    (scratch / "lib").rename(_folder_for(built / "lib"))
+    names = [jar.name for jar in (built / "lib").iterdir()]
+    version = next(found[1] for name in names if (found := re.fullmatch(r"elasticsearch-([\d.]+)\.jar", name)))
     modules = built / "home" / "modules"
     netty = _module(modules, "transport-netty4", "org.elasticsearch.transport.netty4.Netty4Plugin", version)
-    for jar in sorted((built / "lib").iterdir()):
-        if jar.name.startswith(("netty-", "transport-netty4-")):
-            jar.rename(netty / jar.name)
+    for name in names:
+        if name.startswith(("netty-", "transport-netty4-")):
+            (built / "lib" / name).rename(netty / name)
     mini = _module(modules, "mini-rest", "MiniRestPlugin", version)
-    _compile(jdk, source.glob("Mini*.java"), built / "lib", scratch / "mini")
-    services = scratch / "mini" / "META-INF" / "services"
-    services.mkdir(parents=True)
-    (services / "org.elasticsearch.features.FeatureSpecification").write_text("MiniFeatures\n")
-    _run([jdk / "bin" / "jar", "--create", "--file", mini / "mini-rest.jar", "-C", scratch / "mini", "."], jdk)
-    _compile(jdk, [source / "ElasticsearchServer.java"], built / "lib", built / "main")
-    (built / "home" / "config").mkdir()
-    shutil.copy(source / "log4j2.properties", built / "home" / "config")
+    _compile(java, source.glob("Mini*.java"), scratch, built, scratch / "mini")
+    services = scratch / "mini" / "META-INF" / "services" / "org.elasticsearch.features.FeatureSpecification"
+    _folder_for(services).write_text("MiniFeatures\n")
+    jar = shutil.make_archive(str(scratch / "mini-rest"), "zip", scratch / "mini")
+    shutil.move(jar, mini / "mini-rest.jar")
+    _compile(java, source.glob("*Server.java"), scratch, built, built / "main")
+    shutil.copy(source / "log4j2.properties", _folder_for(built / "home" / "config" / "log4j2.properties"))
 
 
 _MAKERS = {"elasticsearch": _make_elasticsearch, "opensearch": _make_opensearch}
 
 
+def _folder_for(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
 def _module(modules: Path, name: str, main: str, version: str) -> Path:
-    folder = modules / name
-    folder.mkdir(parents=True)
     properties = {
         "name": name,
         "description": name,
@@ -178,30 +176,48 @@ def _module(modules: Path, name: str, main: str, version: str) -> Path:
         "elasticsearch.version": version,
         "has.native.controller": "false",
     }
-    (folder / "plugin-descriptor.properties").write_text("".join(f"{k}={v}\n" for k, v in properties.items()))
-    return folder
+    text = "".join(f"{key}={value}\n" for key, value in properties.items())
+    _folder_for(modules / name / "plugin-descriptor.properties").write_text(text)
+    return modules / name
 
 
-def _fetch(jdk: Path, source: Path, target: Path, lib: Path) -> None:
+def _fetch(java: Path, source: Path, into: Path) -> None:
     """Let Maven copy the jars; it keeps its own cache, and refuses a jar whose checksum is wrong."""
-    goal = ["dependency:copy-dependencies", "-DincludeScope=runtime", f"-DoutputDirectory={lib}"]
-    quiet = ["--quiet", "--batch-mode", "--strict-checksums", f"-Dproject.build.directory={target}"]
-    _run(["mvn", *quiet, "--file", source / "pom.xml", *goal], jdk)
+    target = [f"-Dinto={into}", f"-Dproject.build.directory={into / 'target'}"]
+    _run(
+        java, ["mvn", "--quiet", "--batch-mode", "--strict-checksums", "--file", source / "pom.xml", *target, "package"]
+    )
 
 
-def _compile(jdk: Path, sources: Iterable[Path], lib: Path, into: Path) -> None:
-    options: list[str | Path] = ["--release", str(MIN_JAVA), "-nowarn", "-proc:none", "-cp", f"{lib}/*", "-d", into]
-    _run([jdk / "bin" / "javac", *options, *sorted(sources)], jdk)
+def _compile(java: Path, sources: Iterable[Path], scratch: Path, built: Path, into: Path) -> None:
+    compiler = next((scratch / "compiler").iterdir())
+    level = str(MIN_JAVA)
+    options: list[str | Path] = [
+        "-source",
+        level,
+        "-target",
+        level,
+        "-nowarn",
+        "-proc:none",
+        "-cp",
+        _jars(built / "lib"),
+        "-d",
+        into,
+    ]
+    _run(java, [java / "bin" / "java", "-jar", compiler, *options, *sorted(sources)])
 
 
-def _run(command: Sequence[str | Path], jdk: Path) -> None:
-    """Run a tool with the JDK found (Maven would take any other), and show what it said when it fails."""
+def _jars(folder: Path) -> str:
+    return os.pathsep.join(str(jar) for jar in sorted(folder.glob("*.jar")))
+
+
+def _run(java: Path, command: Sequence[str | Path]) -> None:
+    """Run a tool with the Java found (Maven would take any other), and show what it said when it fails."""
     name = Path(command[0]).name
-    environ = {**os.environ, "JAVA_HOME": str(jdk)}
     try:
         done = subprocess.run(
             command,
-            env=environ,
+            env={**os.environ, "JAVA_HOME": str(java)},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

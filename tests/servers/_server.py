@@ -21,7 +21,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.servers._prepare import CACHE, Missing, find_jdk, prepare
+from tests.servers._prepare import CACHE, Missing, find_java, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -271,12 +271,12 @@ def _sweep(base: Path) -> None:
 def _command(
     kind: str, home: Path, run: _RunFolder, java_options: Sequence[str], settings: Mapping[str, str] | None
 ) -> list[str | Path]:
-    jdk = find_jdk()
-    if jdk is None:
-        raise Missing(f"cannot run {kind}: the JDK is gone")
+    java = find_java()
+    if java is None:
+        raise Missing(f"cannot run {kind}: its Java is gone")
     options = [*ALWAYS, *java_options, f"-Djava.io.tmpdir={run.path}"]
     given = [f"{key}={value}" for key, value in {"path.logs": run.path / "logs", **(settings or {})}.items()]
-    return [jdk / "bin" / "java", *options, *_ENTRY[kind](home, run.path), *given]
+    return [java / "bin" / "java", *options, *_ENTRY[kind](home, run.path), *given]
 
 
 def _elasticsearch_entry(home: Path, run: Path) -> list[str | Path]:

@@ -96,31 +96,29 @@ def test_wrong_setting_is_reported_with_the_log():
         servers.start("opensearch", settings={"no.such.setting": "1"})
 
 
-def test_missing_jdk_is_named(tmp_path):
-    """Without a JDK in JAVA_HOME, on the PATH or in the usual folders the reason says so."""
-    reason = servers.available("opensearch", environ={"PATH": ""}, jdk_folders=[f"{tmp_path}/*"], cache=tmp_path)
+def test_missing_java_is_named(tmp_path):
+    """Without a Java in JAVA_HOME, on the PATH or in the usual folders the reason says so."""
+    reason = servers.available("opensearch", environ={"PATH": ""}, java_folders=[f"{tmp_path}/*"], cache=tmp_path)
 
-    assert reason == "no JDK >= 21 found (JAVA_HOME, java on the PATH, or the system's JVM folder)"
+    assert reason == "no Java >= 21 found (JAVA_HOME, java on the PATH, or the system's JVM folder)"
 
 
-def test_old_jdk_is_passed_over(tmp_path):
-    """A JDK counts by the version it reports itself, not by the name of its folder."""
+def test_old_java_is_passed_over(tmp_path):
+    """A Java counts by the version it reports itself, not by the name of its folder."""
     for name, version in (("jdk-99", "17.0.2"), ("other", "21.0.1")):
         home = tmp_path / name / "bin"
         home.mkdir(parents=True)
-        (home / "javac").touch()
         (home / "java").write_text(f"#!/bin/sh\necho 'openjdk version \"{version}\"' >&2\n")
         (home / "java").chmod(0o755)
 
-    assert servers.find_jdk(environ={}, folders=[f"{tmp_path}/*"]) == tmp_path / "other"
-    assert servers.find_jdk(environ={"JAVA_HOME": str(tmp_path / "jdk-99")}, folders=[]) is None
+    assert servers.find_java(environ={}, folders=[f"{tmp_path}/*"]) == tmp_path / "other"
+    assert servers.find_java(environ={"JAVA_HOME": str(tmp_path / "jdk-99")}, folders=[]) is None
 
 
 def test_missing_maven_is_named(tmp_path):
-    """With a JDK but without Maven the reason names Maven."""
+    """With a Java but without Maven the reason names Maven."""
     home = tmp_path / "jdk"
     (home / "bin").mkdir(parents=True)
-    (home / "bin" / "javac").touch()
     (home / "bin" / "java").write_text("#!/bin/sh\necho 'openjdk version \"25\"' >&2\n")
     (home / "bin" / "java").chmod(0o755)
 
