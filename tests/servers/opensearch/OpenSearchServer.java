@@ -10,7 +10,6 @@ import org.opensearch.common.settings.Settings;
 import org.opensearch.env.Environment;
 import org.opensearch.index.mapper.MapperExtrasModulePlugin;
 import org.opensearch.index.reindex.ReindexModulePlugin;
-import org.opensearch.analysis.common.CommonAnalysisModulePlugin;
 import org.opensearch.node.InternalSettingsPreparer;
 import org.opensearch.node.Node;
 import org.opensearch.plugins.Plugin;
@@ -25,7 +24,7 @@ import org.opensearch.transport.Netty4ModulePlugin;
  */
 public class OpenSearchServer {
     private static final List<Class<? extends Plugin>> MODULES = List.of(
-        Netty4ModulePlugin.class, MapperExtrasModulePlugin.class, ReindexModulePlugin.class, CommonAnalysisModulePlugin.class);
+        Netty4ModulePlugin.class, MapperExtrasModulePlugin.class, ReindexModulePlugin.class);
 
     /** Node takes modules from the class path only through its protected constructor. */
     private static class ClassPathNode extends Node {
