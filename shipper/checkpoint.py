@@ -1,0 +1,191 @@
+"""
+What survives a restart: for each file, how far it is delivered and how to recognise it.
+
+SQLite in WAL mode with `synchronous=FULL`: a commit that returned is on disk. One shipper per folder, held by a file lock
+that the kernel lets go of when the shipper dies.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from shipper.core.acks import Commit
+from shipper.core.model import Position
+from shipper.errors import ConfigError, StoreError
+
+_VERSION = 1
+_SCHEMA = """
+CREATE TABLE files (
+    key      TEXT PRIMARY KEY,      -- what the ids of its lines begin with
+    path     TEXT NOT NULL,
+    foreign_ INTEGER NOT NULL,      -- 1: not one of jsonlog's files
+    device   INTEGER NOT NULL,
+    inode    INTEGER NOT NULL,
+    head     BLOB NOT NULL,         -- the first bytes of a foreign file
+    offset   INTEGER NOT NULL,      -- bytes delivered, always a contiguous prefix
+    line     INTEGER NOT NULL,      -- newlines before the offset
+    tail     BLOB NOT NULL,         -- the bytes just before the offset
+    updated  REAL NOT NULL          -- seconds since 1970
+) STRICT
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class FileState:
+    """A file as the checkpoint knows it."""
+
+    key: str
+    path: str
+    foreign: bool
+    device: int
+    inode: int
+    head: bytes = b""
+    position: Position = Position()
+    tail: bytes = b""
+
+
+class Checkpoint:
+    """
+    The checkpoint in a folder of its own.
+
+    Args:
+        folder: Created if it is missing, with permissions for its owner alone.
+
+    Raises:
+        ConfigError: The folder cannot be written, or another shipper holds it.
+        StoreError: What stands in it is damaged, or was written by a later version.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "checkpoint.sqlite"
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o750)
+            self._lock = _hold(folder)
+        except OSError as exc:
+            raise ConfigError(
+                f"cannot use {folder} for the state: {exc.strerror or exc}; give another folder with --state"
+            ) from exc
+        try:
+            # Commits happen in a worker thread, one at a time.
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
+            self._prepare()
+        except sqlite3.Error as exc:
+            os.close(self._lock)
+            raise self._error(exc) from exc
+        except StoreError:
+            os.close(self._lock)
+            raise
+
+    def load(self) -> dict[str, FileState]:
+        """Read all files, by key."""
+        try:
+            rows = self._db.execute(
+                "SELECT key, path, foreign_, device, inode, head, offset, line, tail FROM files"
+            ).fetchall()
+        except sqlite3.Error as exc:
+            raise self._error(exc) from exc
+        return {
+            key: FileState(key, path, bool(foreign), device, inode, head, Position(offset, line), tail)
+            for key, path, foreign, device, inode, head, offset, line, tail in rows
+        }
+
+    def adopt(self, states: Iterable[FileState]) -> None:
+        """Write files that are new or have moved; on return they are on disk."""
+        now = time.time()
+        self._write(
+            "INSERT OR REPLACE INTO files (key, path, foreign_, device, inode, head, offset, line, tail, updated) VALUES (?,?,?,?,?,?,?,?,?,?)",
+            [
+                (
+                    s.key,
+                    s.path,
+                    int(s.foreign),
+                    s.device,
+                    s.inode,
+                    s.head,
+                    s.position.offset,
+                    s.position.line,
+                    s.tail,
+                    now,
+                )
+                for s in states
+            ],
+        )
+
+    def commit(self, commits: Iterable[Commit]) -> None:
+        """Write the committed places of files; on return they are on disk."""
+        now = time.time()
+        self._write(
+            "UPDATE files SET offset = ?, line = ?, tail = ?, updated = ? WHERE key = ?",
+            [(c.position.offset, c.position.line, c.tail, now, c.key) for c in commits],
+        )
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Remove files that are delivered and gone."""
+        self._write("DELETE FROM files WHERE key = ?", [(key,) for key in keys])
+
+    def close(self) -> None:
+        """Let go of the folder."""
+        with suppress(sqlite3.Error):
+            self._db.close()
+        os.close(self._lock)
+
+    def _write(self, statement: str, rows: list[tuple[object, ...]]) -> None:
+        if not rows:
+            return
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                self._db.executemany(statement, rows)
+                self._db.execute("COMMIT")
+            except BaseException:
+                with suppress(sqlite3.Error):
+                    self._db.execute("ROLLBACK")
+                raise
+        except sqlite3.Error as exc:
+            raise self._error(exc) from exc
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+            if tables:
+                raise StoreError(f"{self.path} is a database of something else; give another folder with --state")
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(_SCHEMA)
+            self._db.execute(f"PRAGMA user_version={_VERSION}")
+            self._db.execute("COMMIT")
+        elif version != _VERSION:
+            raise StoreError(
+                f"{self.path} was written by a later version of the shipper (format {version}, known is {_VERSION})"
+            )
+
+    def _error(self, exc: sqlite3.Error) -> StoreError:
+        return StoreError(
+            f"the checkpoint {self.path} cannot be used: {exc}. If it is damaged, move it away: files of jsonlog are then sent "
+            "again under the same ids and stored once; lines of other files may be stored twice"
+        )
+
+
+def _hold(folder: Path) -> int:
+    """Lock the folder for this process, for as long as it lives."""
+    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        owner = os.pread(fd, 100, 0).decode("ascii", "replace").strip()
+        os.close(fd)
+        raise ConfigError(
+            f"another shipper uses {folder} ({owner or 'unknown process'}); stop it, or give this one its own folder with --state"
+        ) from None
+    os.ftruncate(fd, 0)
+    os.pwrite(fd, f"pid {os.getpid()}\n".encode(), 0)
+    return fd

@@ -1,0 +1,164 @@
+"""The values that pass between the stages, in the order in which they arise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+Buffer = bytes | memoryview
+"""One line without its newline. The fast check yields objects with a buffer, not `bytes`; both can be joined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """
+    A file as the shipper knows it, the same object for all of its lines.
+
+    Args:
+        key: What the ids of its lines begin with: the stem of a file of ours, the epoch of a foreign one.
+        target: The data stream its records go to.
+        path: Where it is, for messages and dead letters.
+    """
+
+    key: str
+    target: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place in a file: bytes before it, and newlines before it. Both are stable in a file that only grows."""
+
+    offset: int = 0
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Whole lines as they stand in a file: *data* begins at *start* and ends with a newline."""
+
+    source: Source
+    start: Position
+    data: bytes
+
+    @property
+    def end(self) -> Position:
+        """The place just after the chunk."""
+        lines = self.data.count(b"\n") + (not self.data.endswith(b"\n"))
+        return Position(self.start.offset + len(self.data), self.start.line + lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Consecutive good lines of one file; *first* is the number of the first one."""
+
+    source: Source
+    first: int
+    lines: Sequence[Buffer]
+    size: int
+
+    def sub(self, start: int, stop: int) -> Piece:
+        """Take the lines from *start* up to *stop*."""
+        lines = self.lines[start:stop]
+        return Piece(self.source, self.first + start, lines, sum(map(len_of, lines)))
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A line that is passed over, once it stands in the dead-letter file."""
+
+    source: Source
+    line: int
+    data: bytes
+    reason: str
+    status: int = 0
+    offset: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A chunk of which every line is known to be good, empty or bad."""
+
+    chunk: Chunk
+    pieces: tuple[Piece, ...]
+    bad: tuple[Refused, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one request carries: chunks of any number of files."""
+
+    chunks: tuple[Checked, ...]
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """All good lines."""
+        return tuple(piece for checked in self.chunks for piece in checked.pieces)
+
+    @property
+    def bad(self) -> tuple[Refused, ...]:
+        """All lines that must not be sent."""
+        return tuple(refused for checked in self.chunks for refused in checked.bad)
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request as the transport needs it; *path* is relative to the sink's URL."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An answer as the codecs need it; header names are in lower case."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+
+
+class Advice(Enum):
+    """What to do with the lines that are neither delivered nor refused."""
+
+    DONE = "done"
+    RETRY = "retry"  # the store is busy, down, or answered what cannot be understood
+    WAIT = "wait"  # an operator has to act: credentials, a missing stream, a read-only index
+    SPLIT = "split"  # too large, or one of several lines is at fault: halve and send each
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """
+    What became of one request: every line of it is in exactly one of the first four.
+
+    Args:
+        delivered: Lines the store has taken now.
+        duplicates: Lines it had already.
+        refused: Lines it will never take.
+        again: Pieces whose lines are still to be delivered.
+        advice: How to go on with *again*.
+        reason: One sentence on why, empty when all is well.
+        retry_after_s: What the server asked for, if it did.
+    """
+
+    delivered: int
+    duplicates: int = 0
+    refused: tuple[Refused, ...] = ()
+    again: tuple[Piece, ...] = ()
+    advice: Advice = Advice.DONE
+    reason: str = ""
+    retry_after_s: float | None = None
+
+
+def len_of(line: Buffer) -> int:
+    """Length of a line in bytes, whatever kind of buffer holds it."""
+    return len(memoryview(line))
+
+
+def count_lines(pieces: Sequence[Piece]) -> int:
+    """Count the lines of *pieces*."""
+    return sum(len(piece.lines) for piece in pieces)

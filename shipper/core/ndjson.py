@@ -1,0 +1,57 @@
+"""
+POSTs of lines to any HTTP endpoint.
+
+The body is the lines as they stand in the files. Their ids travel in one header, `Shipper-Lines`, described in
+docs/design.md, section 3; an endpoint that does not know it is delivered to at least once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shipper.core.bulk import CONTENT_TYPE, whole
+from shipper.core.model import Buffer, Outcome, Piece, Request, Response, count_lines
+from shipper.core.verdicts import judge_response
+
+LINES_HEADER = "shipper-lines"
+_MAX_HEADER = 4096  # servers take 8 KiB for one header or for all of them together
+
+
+def encode_lines(pieces: Sequence[Piece]) -> Request:
+    """Build the request that carries every line of *pieces*; they must satisfy `header_fits`."""
+    parts: list[Buffer] = []
+    for piece in pieces:
+        for line in piece.lines:
+            parts += (line, b"\n")
+    return Request("POST", "", b"".join(parts), (CONTENT_TYPE, (LINES_HEADER, _header(pieces))))
+
+
+def decode_lines(pieces: Sequence[Piece], response: Response) -> Outcome:
+    """Read what became of the lines: all of them the same, since an endpoint answers once."""
+    if 200 <= response.status < 300:
+        return Outcome(delivered=count_lines(pieces))
+    text = response.body[:300].decode("utf-8", "replace").strip()
+    return whole(pieces, judge_response(response.status), f"HTTP {response.status}" + (f": {text}" if text else ""))
+
+
+def header_fits(pieces: Sequence[Piece]) -> bool:
+    """Tell whether the ids of *pieces* fit into one header; a single piece always does."""
+    return len(pieces) <= 1 or len(_header(pieces)) <= _MAX_HEADER
+
+
+def _header(pieces: Sequence[Piece]) -> str:
+    return ", ".join(f"{piece.source.key}:{piece.first:x}+{len(piece.lines)}" for piece in pieces)
+
+
+def split(pieces: Sequence[Piece]) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:
+    """Halve *pieces* by lines; at least two lines."""
+    half, first = count_lines(pieces) // 2, []
+    rest = list(pieces)
+    while half:
+        piece = rest.pop(0)
+        taken = min(half, len(piece.lines))
+        first.append(piece.sub(0, taken) if taken < len(piece.lines) else piece)
+        if taken < len(piece.lines):
+            rest.insert(0, piece.sub(taken, len(piece.lines)))
+        half -= taken
+    return tuple(first), tuple(rest)

@@ -1,0 +1,181 @@
+"""
+Everything that happens, as one frozen value each. The console and the tests listen at the same place: one callable.
+
+`str()` of an event is the sentence for the operator; an event without a sentence is only counted.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Emit = Callable[[object], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The shipper runs."""
+
+    paths: tuple[str, ...]
+    to: str
+    state: str
+
+    def __str__(self) -> str:
+        return f"shipping {', '.join(self.paths)} to {self.to} (state in {self.state})"
+
+
+@dataclass(frozen=True, slots=True)
+class SinkFound:
+    """What stands behind the URL is known now."""
+
+    kind: str
+
+    def __str__(self) -> str:
+        return f"the sink is {self.kind}"
+
+
+@dataclass(frozen=True, slots=True)
+class NothingMatches:
+    """No file matches a pattern, which is fine when the application has not started yet."""
+
+    pattern: str
+
+    def __str__(self) -> str:
+        return f"no file matches {self.pattern} yet; waiting (check --path if there should be some)"
+
+
+@dataclass(frozen=True, slots=True)
+class FileFound:
+    """A file is followed from now on."""
+
+    path: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileUnreadable:
+    """A file cannot be read. Said once per file and reason; tried again."""
+
+    path: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cannot read {self.path}: {self.reason}; it is tried again (the shipper needs read permission)"
+
+
+@dataclass(frozen=True, slots=True)
+class FileTruncated:
+    """A foreign file is shorter than what was read of it, or holds other bytes: it is read anew from its start."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.path} was truncated or rewritten; it is read from its start"
+
+
+@dataclass(frozen=True, slots=True)
+class FileDeleted:
+    """A finished part was deleted, since everything in it is acknowledged."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The sink has taken records."""
+
+    records: int
+    duplicates: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLettered:
+    """Records were put aside, since they can never be delivered as they are."""
+
+    count: int
+    path: str
+    line: int
+    reason: str
+    file: str
+
+    def __str__(self) -> str:
+        more = f" (and {self.count - 1} more)" if self.count > 1 else ""
+        return f"{self.path} line {self.line + 1}{more} cannot be shipped: {self.reason}; kept in {self.file}"
+
+
+@dataclass(frozen=True, slots=True)
+class SinkFailed:
+    """The sink does not take what is sent. Said once until it does again."""
+
+    reason: str
+    operator: bool
+
+    def __str__(self) -> str:
+        what = "needs attention" if self.operator else "is not available"
+        return f"the sink {what}: {self.reason}; nothing is lost, trying again"
+
+
+@dataclass(frozen=True, slots=True)
+class SinkRecovered:
+    """The sink takes records again."""
+
+    def __str__(self) -> str:
+        return "the sink takes records again"
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateInstalled:
+    """Template or stream was not there and has been made."""
+
+    what: str
+
+    def __str__(self) -> str:
+        return f"installed {self.what}"
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """A signal asked the shipper to stop."""
+
+    deadline_s: float
+
+    def __str__(self) -> str:
+        return f"stopping: shipping what is left, for {self.deadline_s:g} s at most (a second signal stops at once)"
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The last word."""
+
+    delivered: int
+    duplicates: int
+    dead: int
+    left: int
+
+    def __str__(self) -> str:
+        text = f"{self.delivered} records delivered"
+        if self.duplicates:
+            text += f", {self.duplicates} were there already"
+        if self.dead:
+            text += f", {self.dead} in the dead-letter file"
+        return text + (
+            f"; at least {self.left} bytes are left for the next start" if self.left else "; nothing is left"
+        )
+
+
+class Console:
+    """Writes the sentences of events to stderr, the same one once in a row."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, event: object) -> None:
+        """Print *event* if it has a sentence."""
+        if type(event).__str__ is object.__str__:
+            return
+        text = str(event)
+        if text != self._last:
+            self._last = text
+            print(f"shipper: {text}", file=sys.stderr, flush=True)  # noqa: T201 (this is the console)

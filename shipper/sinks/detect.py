@@ -1,0 +1,70 @@
+"""Finds out what stands behind a URL."""
+
+from __future__ import annotations
+
+import json
+
+from shipper.core.model import Request, Response
+from shipper.errors import ConfigError, SinkMisconfigured, SinkUnavailable
+from shipper.events import Emit
+from shipper.sinks.elasticsearch import ElasticsearchSink, Server, problem
+from shipper.sinks.http import HttpSink
+from shipper.sinks.interface import Sink
+from shipper.transport import Transport
+
+# Statuses of a store, or of a proxy before it, that is not up yet. 501 is none: servers without GET answer it.
+_NOT_YET = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+async def find_sink(transport: Transport, *, kind: str, compression: str, template: bool, emit: Emit) -> Sink:
+    """
+    Build the sink for what answers at the transport's URL.
+
+    Args:
+        transport: The way there.
+        kind: `auto` asks; `elasticsearch` asks only for the product; `http` asks nothing.
+        compression: Checked against what the sink can read.
+        template: Given to the Elasticsearch sink.
+        emit: Takes events.
+
+    Raises:
+        SinkUnavailable: No answer, or one that says "not yet".
+        SinkMisconfigured: A store that lets nobody in, or *kind* is `elasticsearch` and the answer is no store's.
+        ConfigError: The store cannot read this compression.
+    """
+    if kind == "http":
+        return HttpSink()
+    response = await transport.send(Request("GET", "/"))
+    server = _read_server(response)
+    if server is None and kind == "auto":
+        if response.status in _NOT_YET:
+            raise SinkUnavailable(
+                f"{transport.url} answered HTTP {response.status}; --sink elasticsearch|http skips this question"
+            )
+        return HttpSink()
+    if server is None:
+        if response.status == 200:
+            raise SinkMisconfigured(f"{transport.url} does not say that it is Elasticsearch or OpenSearch")
+        raise problem(response, f"GET {transport.url}")
+    if compression == "zstd":
+        raise ConfigError(f"{server.name} reads gzip or nothing, not zstd: set --compression gzip")
+    return ElasticsearchSink(transport, server, emit, template=template)
+
+
+def _read_server(response: Response) -> Server | None:
+    """Read product and version out of the answer to `GET /`; None when no store answered."""
+    locked = response.status in (401, 403) and (
+        "x-elastic-product" in response.headers or "security" in response.headers.get("www-authenticate", "").lower()
+    )
+    if locked:
+        raise problem(response, "GET /")
+    try:
+        answer = json.loads(response.body) if response.status == 200 else {}
+        version = answer["version"]
+        number = str(version["number"])
+    except (ValueError, KeyError, TypeError):
+        return None
+    if version.get("distribution") == "opensearch":
+        return Server("opensearch", number)
+    is_elastic = "lucene_version" in version or "x-elastic-product" in response.headers or "build_flavor" in version
+    return Server("elasticsearch", number) if is_elastic else None

@@ -1,0 +1,135 @@
+"""
+Elasticsearch and OpenSearch through `_bulk`.
+
+Before the first write to a stream, template and stream are made sure of: a `_bulk` to a stream that does not exist makes
+a plain index without our mapping, silently and for good.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from shipper.core.bulk import decode_bulk, encode_bulk
+from shipper.core.model import Outcome, Piece, Request, Response
+from shipper.errors import SinkError, SinkMisconfigured, SinkUnavailable
+from shipper.events import Emit, TemplateInstalled
+from shipper.resources import load_schema
+from shipper.transport import Transport
+
+TEMPLATE = "jsonlog"
+_JSON = (("content-type", "application/json"),)
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a store says it is."""
+
+    product: str
+    version: str
+
+    @property
+    def name(self) -> str:
+        """Product and version for messages."""
+        return f"{'OpenSearch' if self.product == 'opensearch' else 'Elasticsearch'} {self.version}".rstrip()
+
+
+@dataclass(slots=True)
+class ElasticsearchSink:
+    """
+    Creates each record with its own id in its data stream.
+
+    Args:
+        transport: The way to the store.
+        server: What it is.
+        emit: Takes events.
+        template: Install template and stream where they are missing.
+    """
+
+    transport: Transport
+    server: Server
+    emit: Emit
+    template: bool = True
+    _ready: set[str] = field(default_factory=set)
+
+    @property
+    def kind(self) -> str:
+        """Product and version."""
+        return self.server.name
+
+    async def prepare(self, targets: frozenset[str]) -> None:
+        """Make sure of the template once, and of each stream before its first write."""
+        if not self.template:
+            return
+        for target in sorted(targets - self._ready):
+            if not await self._exists(f"/_data_stream/{target}"):
+                await self.install_template()
+                await self._create_stream(target)
+            self._ready.add(target)
+
+    def fits(self, pieces: Sequence[Piece]) -> bool:  # noqa: ARG002 (the interface)
+        """Any number of pieces goes in one request."""
+        return True
+
+    def encode(self, pieces: Sequence[Piece]) -> Request:
+        """Build the `_bulk` request."""
+        return encode_bulk(pieces, require_data_stream=self.template and self.server.product == "elasticsearch")
+
+    def decode(self, pieces: Sequence[Piece], response: Response) -> Outcome:
+        """Read the answer item by item."""
+        outcome = decode_bulk(pieces, response)
+        if outcome.again and "index_not_found" in outcome.reason:
+            self._ready.clear()  # somebody deleted a stream: make sure of it again before the next attempt
+        return outcome
+
+    async def install_template(self, *, replace: bool = False) -> bool:
+        """
+        Install the index template.
+
+        Args:
+            replace: Also where one of that name is there already.
+
+        Returns:
+            True when it was installed, False when one was there.
+        """
+        path = f"/_index_template/{TEMPLATE}"
+        if not replace and await self._exists(path):
+            return False
+        await self._call("PUT", path, load_schema(self.server.product))
+        self.emit(TemplateInstalled(f"index template {TEMPLATE!r} on {self.server.name}"))
+        return True
+
+    async def _create_stream(self, target: str) -> None:
+        path = f"/_data_stream/{target}"
+        try:
+            await self._call("PUT", path)
+        except SinkMisconfigured as exc:
+            if await self._exists(path):  # another shipper was faster
+                return
+            raise SinkMisconfigured(
+                f"cannot create the data stream {target}: {exc}; if an index of that name is in the way, reindex or delete it"
+            ) from exc
+        self.emit(TemplateInstalled(f"data stream {target}"))
+
+    async def _exists(self, path: str) -> bool:
+        response = await self.transport.send(Request("GET", path))
+        if response.status == 404:
+            return False
+        if response.status != 200:
+            raise problem(response, f"GET {path}")
+        return True
+
+    async def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> None:
+        data = json.dumps(body).encode() if body is not None else b""
+        response = await self.transport.send(Request(method, path, data, _JSON if data else ()))
+        if response.status not in (200, 201):
+            raise problem(response, f"{method} {path}")
+
+
+def problem(response: Response, what: str) -> SinkError:
+    """Turn an answer that is not good into the error it means."""
+    text = response.body[:500].decode("utf-8", "replace").strip()
+    kind = SinkUnavailable if response.status in (408, 429) or response.status >= 500 else SinkMisconfigured
+    return kind(f"{what} was answered with HTTP {response.status}{': ' + text if text else ''}")
