@@ -6,13 +6,14 @@ The results are committed, so that a change of the contract is seen in review, a
 from __future__ import annotations
 
 import argparse
+import copy
 import difflib
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from schemas.fields import FIELDS, KEY, MARKS, OWN, SAME, VERSION, Field, aliases
+from schemas.fields import FIELDS, KEY, MARKS, OWN, SAME, VERSION, Field, Writer, aliases
 from schemas.stores import (
     BESIDE_MAPPINGS,
     DATA_STREAM,
@@ -176,9 +177,27 @@ WRITERS = {
 }
 
 
+def example(*writers: Writer) -> Json:
+    """Give a record that has every field which *writers* put there, each with the example from its row."""
+    record: Json = {}
+    for row in FIELDS:
+        *parents, last = row.name.split(".")
+        if row.writer in writers and "[]" not in {BY_NAME[name].json[-2:] for name in _above(row.name)}:
+            here: Any = record
+            for parent in parents:
+                here = here.setdefault(parent, {})
+            here[last] = copy.deepcopy(row.example)
+    return record
+
+
+def _above(name: str) -> list[str]:
+    """Name the rows that *name* stands in."""
+    return [name[:i] for i, letter in enumerate(name) if letter == "." and name[:i] in BY_NAME]
+
+
 def fields_table() -> str:
-    """Write the whole table, for docs/fields.md."""
-    parts = []
+    """Write the whole table, for docs/fields.md, with one record as it stands in a file (there on one line)."""
+    parts = [f"```json\n{_pretty(example('formatter', 'handler'))}```"]
     for writer, title in WRITERS.items():
         rows = [row for row in FIELDS if row.writer == writer]
         parts.append(

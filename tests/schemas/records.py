@@ -1,9 +1,7 @@
-"""Records for the tests, made from the examples in the table of fields."""
+"""The smallest record there is, and how to change one."""
 
 import copy
 from typing import Any
-
-from schemas.fields import FIELDS
 
 Record = dict[str, Any]
 GONE = object()
@@ -18,15 +16,6 @@ MINIMAL: Record = {
     "run": "k3v9q7m2c4x8w5tz",
     "event": {"sequence": 0},
 }
-
-
-def example(*writers: str) -> Record:
-    """A record that has every field which *writers* put there, each with the example from its row."""
-    record: Record = {}
-    for row in FIELDS:
-        if row.writer in writers and not row.name.startswith("exc.chain."):
-            put(record, row.name, copy.deepcopy(row.example))
-    return record
 
 
 def put(record: Record, path: str, value: Any) -> None:

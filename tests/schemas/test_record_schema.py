@@ -3,9 +3,9 @@ import json
 import pytest
 from jsonschema import Draft202012Validator
 
-from schemas.build import LINE_FIELDS, ROOT
+from schemas.build import LINE_FIELDS, ROOT, example
 from schemas.fields import MARKS, RELATIONS
-from tests.schemas.records import GONE, MINIMAL, changed, example
+from tests.schemas.records import GONE, MINIMAL, changed
 
 SCHEMA = json.loads((ROOT / "schemas/record.schema.json").read_text())
 LINE = Draft202012Validator(SCHEMA)
