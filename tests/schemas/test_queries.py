@@ -20,7 +20,7 @@ def line(run, sequence, second, level, message, *changes):
     """A record of the known corpus."""
     return changed(
         MINIMAL,
-        ("@timestamp", f"2026-11-22T05:{second // 60:02}:{second % 60:02}.500Z"),
+        ("@timestamp", f"2026-11-22T05:{second // 60:02}:{second % 60:02}.220Z"),
         ("log.level", level),
         ("log.logger", "shop.pay" if sequence % 2 else "shop.web"),
         ("message", message),
@@ -107,7 +107,8 @@ QUESTIONS = {
     "true": ({"term": {"extra.paid": True}}, {"a1"}),
     "text in extra": ({"term": {"extra.customer": "Ana"}}, {"a2"}),
     "date in extra": ({"range": {"extra.sent": {"lt": "2026-11-22T06:00:00Z"}}}, {"b2"}),
-    "milliseconds exist": ({"exists": {"field": "msecs"}}, set(RECORDS)),
+    "milliseconds, from doc values": ({"range": {"msecs": {"gte": 220, "lt": 221}}}, set(RECORDS)),
+    "no such milliseconds": ({"term": {"msecs": 221}}, set()),
 }
 
 
