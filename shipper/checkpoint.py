@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
+import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -17,10 +18,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from shipper.core.acks import Commit
-from shipper.core.model import Position
-from shipper.errors import ConfigError, StoreError
+from shipper.core.model import ORIGIN, Position
+from shipper.errors import ConfigError, StoreError, StoreFull
 
 _VERSION = 1
+_PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR")
 _SCHEMA = """
 CREATE TABLE files (
     key      TEXT PRIMARY KEY,      -- what the ids of its lines begin with
@@ -47,7 +49,7 @@ class FileState:
     device: int
     inode: int
     head: bytes = b""
-    position: Position = Position()
+    position: Position = ORIGIN
     tail: bytes = b""
 
 
@@ -73,7 +75,8 @@ class Checkpoint:
                 f"cannot use {folder} for the state: {exc.strerror or exc}; give another folder with --state"
             ) from exc
         try:
-            # Commits happen in a worker thread, one at a time.
+            # Commits happen in worker threads, one at a time.
+            self._writing = threading.Lock()
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
             self._prepare()
         except sqlite3.Error as exc:
@@ -139,17 +142,15 @@ class Checkpoint:
     def _write(self, statement: str, rows: list[tuple[object, ...]]) -> None:
         if not rows:
             return
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._writing:
             try:
+                self._db.execute("BEGIN IMMEDIATE")
                 self._db.executemany(statement, rows)
                 self._db.execute("COMMIT")
-            except BaseException:
+            except sqlite3.Error as exc:
                 with suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
-                raise
-        except sqlite3.Error as exc:
-            raise self._error(exc) from exc
+                raise self._error(exc) from exc
 
     def _prepare(self) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
@@ -169,6 +170,8 @@ class Checkpoint:
             )
 
     def _error(self, exc: sqlite3.Error) -> StoreError:
+        if getattr(exc, "sqlite_errorname", "").startswith(_PASSING):
+            return StoreFull(f"the checkpoint {self.path} cannot be written for now: {exc}")
         return StoreError(
             f"the checkpoint {self.path} cannot be used: {exc}. If it is damaged, move it away: files of jsonlog are then sent "
             "again under the same ids and stored once; lines of other files may be stored twice"

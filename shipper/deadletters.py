@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from shipper.core.model import Refused
-from shipper.errors import StoreError
+from shipper.errors import StoreFull
 
 
 class DeadLetters:
@@ -35,7 +35,7 @@ class DeadLetters:
         Write refused lines; on return they are on disk.
 
         Raises:
-            StoreError: They are not; the checkpoint must not pass them.
+            StoreFull: They are not; the checkpoint must not pass them.
         """
         now = datetime.fromtimestamp(time.time(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         data = b"".join(_encode(one, now) for one in refused)
@@ -54,7 +54,7 @@ class DeadLetters:
             finally:
                 os.close(fd)
         except OSError as exc:
-            raise StoreError(f"cannot write the dead-letter file {self.path}: {exc.strerror or exc}") from exc
+            raise StoreFull(f"cannot write the dead-letter file {self.path}: {exc.strerror or exc}") from exc
 
 
 def _encode(refused: Refused, now: str) -> bytes:

@@ -4,6 +4,7 @@ Errors, by whose fault they are and what comes next.
     ShipperError
     ├── ConfigError          a setting is missing or wrong: exit 2
     ├── StoreError           the checkpoint cannot be read or written: stop, never guess an offset: exit 3
+    │   └── StoreFull            there is no room for it now: wait, and pass over nothing meanwhile
     └── SinkError
         ├── SinkUnavailable      no answer: try again for ever
         └── SinkMisconfigured    an answer that an operator has to change: not ready, keep trying
@@ -30,6 +31,10 @@ class StoreError(ShipperError):
     """The checkpoint cannot be read or written: the shipper stops and guesses no offset."""
 
     exit_code = 3
+
+
+class StoreFull(StoreError):
+    """State or dead letters cannot be written for now (the disk is full): the shipper waits and passes over nothing."""
 
 
 class SinkError(ShipperError):

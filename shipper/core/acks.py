@@ -12,8 +12,6 @@ from dataclasses import dataclass, field
 
 from shipper.core.model import Chunk, Position
 
-TAIL_BYTES = 64
-
 
 @dataclass(frozen=True, slots=True)
 class Commit:
@@ -39,7 +37,7 @@ class AckTracker:
 
     def sent(self, chunk: Chunk) -> None:
         """Register a chunk, in file order, before it is sent."""
-        commit = Commit(chunk.source.key, chunk.end, chunk.data[-TAIL_BYTES:])
+        commit = Commit(chunk.source.key, chunk.end, chunk.tail)
         self._files.setdefault(chunk.source.key, deque()).append(_Sent(chunk.start.offset, commit))
 
     def settle(self, chunk: Chunk) -> Commit | None:

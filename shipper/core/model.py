@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 
+TAIL_BYTES = 64
+"""How much of a file before an offset is remembered, to notice when it was rewritten."""
+
 Buffer = bytes | memoryview
 """One line without its newline. The fast check yields objects with a buffer, not `bytes`; both can be joined."""
 
@@ -34,19 +37,33 @@ class Position:
     line: int = 0
 
 
+ORIGIN = Position()
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Whole lines as they stand in a file: *data* begins at *start* and ends with a newline."""
+    """
+    Whole lines as they stand in a file.
+
+    Args:
+        source: The file.
+        start: Where the lines begin.
+        end: Where they end, after the last newline.
+        data: The bytes between the two; empty for a line that is too long to be held.
+        tail: The last bytes before *end*.
+    """
 
     source: Source
     start: Position
+    end: Position
     data: bytes
+    tail: bytes
 
-    @property
-    def end(self) -> Position:
-        """The place just after the chunk."""
-        lines = self.data.count(b"\n") + (not self.data.endswith(b"\n"))
-        return Position(self.start.offset + len(self.data), self.start.line + lines)
+
+def make_chunk(source: Source, start: Position, data: bytes) -> Chunk:
+    """Build the chunk of *data*, which begins at *start*; only a finished file's last line may lack its newline."""
+    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    return Chunk(source, start, Position(start.offset + len(data), start.line + lines), data, data[-TAIL_BYTES:])
 
 
 @dataclass(frozen=True, slots=True)
