@@ -175,7 +175,10 @@ class Console:
         """Print *event* if it has a sentence."""
         if type(event).__str__ is object.__str__:
             return
-        text = str(event)
+        self.say(str(event))
+
+    def say(self, text: str) -> None:
+        """Print a sentence."""
         if text != self._last:
             self._last = text
             print(f"shipper: {text}", file=sys.stderr, flush=True)  # noqa: T201 (this is the console)

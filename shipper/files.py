@@ -106,6 +106,10 @@ class Files:
     unreadable: dict[str, str] = field(default_factory=dict)
     _unmatched: set[str] = field(default_factory=set)
 
+    async def match(self) -> bool:
+        """Tell whether any file matches, readable or not."""
+        return bool(await asyncio.to_thread(self._look) or self.unreadable)
+
     async def scan(self) -> list[FileState]:
         """
         Look which files there are.

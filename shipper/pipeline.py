@@ -83,6 +83,7 @@ class Pipeline:
     _look_at: float = 0.0
     _clean_at: float = 0.0
     _stopping: bool = False
+    _looked_last: bool = False
     _wait_for_writers: bool = False
 
     def stop(self, *, wait_for_writers: bool) -> None:
@@ -135,6 +136,7 @@ class Pipeline:
         while True:
             busy = await self._read_round(queue, batcher, goal)
             if busy:
+                self._looked_last = False
                 if self.clock() >= self._look_at:
                     await self._look()
                 continue
@@ -205,7 +207,12 @@ class Pipeline:
             return all(tailer.at_end or tailer.position.offset >= goal.get(tailer.source.key, 0) for tailer in tailers)
         if any(tailer.unread and not tailer.at_end for tailer in tailers):
             return False
-        return not (self._wait_for_writers and await asyncio.to_thread(lambda: any(map(self.files.is_alive, tailers))))
+        if self._wait_for_writers and await asyncio.to_thread(lambda: any(map(self.files.is_alive, tailers))):
+            self._looked_last = False
+            return False
+        # What the writers wrote before they ended may be younger than the last look: look once more.
+        done, self._looked_last = self._looked_last, True
+        return done
 
     async def _send(self, queue: asyncio.Queue[Batch]) -> None:
         while True:

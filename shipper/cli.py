@@ -1,0 +1,149 @@
+"""The commands and their options. What a command needs is imported when it runs: the start of `run` counts."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from shipper.errors import ShipperError
+
+app = typer.Typer(
+    help="Ships JSON-Lines log files to Elasticsearch, OpenSearch or any HTTP endpoint, with nothing lost.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_To = Annotated[str | None, typer.Option("--to", help="URL of the store or endpoint. [env: SHIPPER_TO]", metavar="URL")]
+_Config = Annotated[Path | None, typer.Option("--config", help="A YAML file with the same keys.", metavar="FILE")]
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Turn what the shipper says to its operator into one line and an exit code."""
+    try:
+        yield
+    except ShipperError as exc:
+        print(f"shipper: {exc}", file=sys.stderr)  # noqa: T201
+        raise typer.Exit(exc.exit_code) from exc
+
+
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 (typer's callback)
+    if wanted:
+        print(f"shipper {version('jsonlog-shipper')}")  # noqa: T201
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,  # noqa: FBT002
+) -> None:
+    pass
+
+
+@app.command()
+def run(  # noqa: PLR0913 (one parameter per option)
+    *,
+    path: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--path", help="Glob of the files, or a folder; may be repeated. [env: SHIPPER_PATH]", metavar="GLOB"
+        ),
+    ] = None,
+    to: _To = None,
+    sink: Annotated[
+        str | None, typer.Option("--sink", help="auto, elasticsearch or http. [env: SHIPPER_SINK]", metavar="KIND")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Ship what is there, then exit.")] = False,
+    config: _Config = None,
+    compression: Annotated[
+        str | None, typer.Option(help="none, gzip or zstd. [env: SHIPPER_COMPRESSION]", metavar="NAME")
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the checkpoint; default: .shipper beside the files. [env: SHIPPER_STATE]", metavar="DIR"
+        ),
+    ] = None,
+    template: Annotated[
+        bool | None,
+        typer.Option("--template/--no-template", help="Make sure of template and data stream before the first write."),
+    ] = None,
+    finished: Annotated[
+        str | None,
+        typer.Option(
+            help="keep or delete files whose writer has ended, once acknowledged. [env: SHIPPER_FINISHED]",
+            metavar="WHAT",
+        ),
+    ] = None,
+) -> None:
+    """Follow files and ship their records; SIGTERM drains and exits 0."""
+    with _errors():
+        from shipper.config import load_settings, suspicious_variables  # noqa: PLC0415
+        from shipper.events import Console  # noqa: PLC0415
+        from shipper.service import run as serve  # noqa: PLC0415
+
+        given: dict[str, Any] = {
+            "path": path or None,
+            "to": to,
+            "sink": sink,
+            "compression": compression,
+            "state": state,
+            "template": template,
+            "finished": finished,
+        }
+        settings = load_settings(config, given)
+        console = Console()
+        for sentence in suspicious_variables():
+            console.say(sentence)
+        code = serve(settings, once=once, emit=console)
+    raise typer.Exit(code)
+
+
+@app.command()
+def setup(to: _To = None, config: _Config = None) -> None:
+    """Install the index template in Elasticsearch or OpenSearch; safe to repeat."""
+    with _errors():
+        from shipper.commands.setup import setup as install  # noqa: PLC0415
+        from shipper.config import load_settings  # noqa: PLC0415
+
+        settings = load_settings(config, {"to": to})
+        print(install(settings))  # noqa: T201
+
+
+@app.command()
+def collect(
+    listen: Annotated[str, typer.Option(help="Address and port.", metavar="HOST:PORT")] = "127.0.0.1:8089",
+    data: Annotated[Path, typer.Option(help="Folder of the records.", metavar="DIR")] = Path("collector-data"),
+) -> None:
+    """Run the embedded collector: a store and a page for a machine that has no Elasticsearch."""
+    with _errors():
+        from shipper.commands.collect import collect as serve  # noqa: PLC0415
+
+        serve(listen, data)
+
+
+@app.command()
+def demo(
+    to: Annotated[
+        str | None, typer.Option("--to", help="Ship to this store instead of the embedded collector.", metavar="URL")
+    ] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="Stay up afterwards, to look around.")] = False,  # noqa: FBT002
+    requests: Annotated[int, typer.Option(min=20, max=100_000, help="Requests to the shop.")] = 300,
+) -> None:
+    """Show the whole path: a web application, the shipper, a store, queries, and an accounting that closes."""
+    with _errors():
+        from shipper.demo import run_demo  # noqa: PLC0415
+
+        code = run_demo(to=to, serve=serve, requests=requests)
+    raise typer.Exit(code)

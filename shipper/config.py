@@ -1,0 +1,173 @@
+"""
+Settings: one YAML file, every key also from the environment (`SHIPPER_…`), the common ones from the command line.
+
+The command line beats the environment, which beats the file. An unknown key in the file is an error that names the key and
+the line; a variable that is nearly one of ours is pointed out (other programs may own `SHIPPER_…` variables, too).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from shipper.errors import ConfigError
+
+_PREFIX = "SHIPPER_"
+
+
+class Settings(BaseSettings):
+    """Everything that can be set. Names with a unit are numbers in that unit."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, env_ignore_empty=True, extra="forbid", frozen=True)
+
+    path: Annotated[list[str], NoDecode] = Field(
+        default=[], description="Globs of the files to ship, or folders (`*.jsonl` in them)."
+    )
+    to: str = Field(default="", description="URL of the store or endpoint.")
+    sink: Literal["auto", "elasticsearch", "http"] = Field(
+        default="auto", description="What stands at the URL; `auto` asks it."
+    )
+    compression: Literal["none", "gzip", "zstd"] = Field(
+        default="none", description="How request bodies are compressed; Elasticsearch and OpenSearch read gzip."
+    )
+    state: Path | None = Field(
+        default=None, description="Folder of checkpoint and dead letters; default: `.shipper` beside the files."
+    )
+    template: bool = Field(
+        default=True, description="Make sure of index template and data stream before the first write to a stream."
+    )
+    dataset: str | None = Field(default=None, description="Dataset of the data stream in place of the service name.")
+    namespace: str | None = Field(default=None, description="Namespace of the data stream in place of the environment.")
+    finished: Literal["keep", "delete"] = Field(
+        default="keep",
+        description="What happens to a file of jsonlog whose writer has ended, once all is acknowledged.",
+    )
+    batch_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Bytes of lines in one request.")
+    batch_records: int = Field(default=10_000, ge=1, description="Records in one request.")
+    linger_s: float = Field(default=0.05, ge=0, le=60, description="The longest that a record waits for others.")
+    in_flight: int = Field(default=4, ge=1, le=64, description="Requests at once.")
+    in_flight_bytes: int = Field(
+        default=32 * 1024 * 1024,
+        ge=64 * 1024,
+        description="Bytes that are read and not acknowledged; then reading waits.",
+    )
+    max_line_bytes: int = Field(
+        default=1024 * 1024, ge=1024, description="A longer line goes to the dead-letter file, with its head."
+    )
+    poll_interval_s: float = Field(
+        default=0.1, ge=0.01, le=60, description="How often is looked for new lines and files."
+    )
+    timeout_s: float = Field(default=60.0, gt=0, description="The longest wait for the store in one request.")
+    drain_s: float = Field(
+        default=25.0, ge=0, description="After SIGTERM: the longest that writers and unshipped records are waited for."
+    )
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _split_paths(cls, value: Any) -> Any:
+        """Accept one glob, several with commas between them, a JSON list, or a list."""
+        if not isinstance(value, str):
+            return value
+        if value.lstrip().startswith("["):
+            try:
+                return json.loads(value)
+            except ValueError:
+                pass  # a glob may begin with a bracket
+        return [piece.strip() for piece in value.split(",") if piece.strip()]
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Read the command line and the environment; the file is merged in below both by `load_settings`."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return init_settings, env_settings
+
+
+def load_settings(file: Path | None, given: dict[str, Any]) -> Settings:
+    """
+    Put the settings together.
+
+    Args:
+        file: A YAML file, None for none.
+        given: What was said on the command line; None stands for not said.
+
+    Raises:
+        ConfigError: Something is wrong; the message names the key and where it stands.
+    """
+    said = {key: value for key, value in given.items() if value is not None}
+    in_file, lines = _read_yaml(file) if file is not None else ({}, {})
+    for key in in_file:
+        if key not in Settings.model_fields:
+            raise ConfigError(f"{file}:{lines[key]}: unknown key {key!r}{_nearest(key)}")
+    from_env = {key for key in Settings.model_fields if os.environ.get(f"{_PREFIX}{key.upper()}")}
+    merged = {**{key: value for key, value in in_file.items() if key not in from_env}, **said}
+    try:
+        return Settings(**merged)
+    except ValidationError as exc:
+        raise ConfigError(_explain(exc, said, from_env, file, lines)) from exc
+
+
+def suspicious_variables() -> list[str]:
+    """Return a sentence for each environment variable that is probably a misspelt one of ours."""
+    known = [f"{_PREFIX}{key.upper()}" for key in Settings.model_fields]
+    found = [name for name in os.environ if name.startswith(_PREFIX) and name not in known]
+    near = {name: difflib.get_close_matches(name, known, n=1, cutoff=0.85) for name in found}
+    return [f"{name} is not a setting; did you mean {match[0]}?" for name, match in near.items() if match]
+
+
+def _nearest(key: str) -> str:
+    match = difflib.get_close_matches(str(key), Settings.model_fields, n=1)
+    return f"; did you mean {match[0]!r}?" if match else f"; known are {', '.join(Settings.model_fields)}"
+
+
+def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, int]]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"cannot read {file}: {getattr(exc, 'strerror', None) or exc}") from exc
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        values = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise ConfigError(f"{file} is not YAML: {' '.join(str(exc).split())}") from exc
+    if node is None:
+        return {}, {}
+    if not isinstance(node, yaml.MappingNode) or not isinstance(values, dict):
+        raise ConfigError(f"{file}: expected keys and values such as 'path: logs/*.jsonl'")
+    lines: dict[str, int] = {}
+    for key, _ in node.value:
+        if key.value in lines:
+            raise ConfigError(f"{file}:{key.start_mark.line + 1}: {key.value!r} stands here for the second time")
+        lines[key.value] = key.start_mark.line + 1
+    return {str(key): value for key, value in values.items() if value is not None}, lines
+
+
+def _explain(
+    exc: ValidationError, said: dict[str, Any], from_env: set[str], file: Path | None, lines: dict[str, int]
+) -> str:
+    sentences = []
+    for error in exc.errors():
+        key = str(error["loc"][0]) if error["loc"] else "settings"
+        if key in said:
+            where = f"--{key.replace('_', '-')}"
+        elif key in from_env:
+            where = f"{_PREFIX}{key.upper()}"
+        elif key in lines:
+            where = f"{file}:{lines[key]}: {key}"
+        else:
+            where = key
+        sentences.append(f"{where}: {error['msg']} (got {error.get('input')!r})")
+    return "; ".join(sentences)

@@ -1,0 +1,251 @@
+"""One pipeline with everything around it: signals, the deadline of a drain, the order of starting and stopping."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import secrets
+import signal
+from collections.abc import Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from shipper.checkpoint import Checkpoint
+from shipper.config import Settings
+from shipper.core.retry import backoff_s
+from shipper.deadletters import DeadLetters
+from shipper.delivery import Delivery
+from shipper.errors import ConfigError, SinkError, SinkMisconfigured
+from shipper.events import (
+    DeadLettered,
+    Delivered,
+    Draining,
+    Emit,
+    SinkFailed,
+    SinkFound,
+    SinkRecovered,
+    Started,
+    Stopped,
+)
+from shipper.files import Files, absolute_patterns, fixed_folder
+from shipper.pipeline import Limits, Pipeline
+from shipper.sinks.detect import find_sink
+from shipper.sinks.interface import Sink
+from shipper.transport import Transport, check_url
+
+T = TypeVar("T")
+
+STATE_FOLDER = ".shipper"
+DEAD_LETTERS = "dead-letters.jsonl"
+
+
+@dataclass(slots=True)
+class Totals:
+    """Counts what happened in this run, between the pipeline and the console."""
+
+    emit: Emit
+    delivered: int = 0
+    duplicates: int = 0
+    dead: int = 0
+
+    def __call__(self, event: object) -> None:
+        """Take an event and pass it on."""
+        if isinstance(event, Delivered):
+            self.delivered += event.records
+            self.duplicates += event.duplicates
+        elif isinstance(event, DeadLettered):
+            self.dead += event.count
+        self.emit(event)
+
+
+def run(settings: Settings, *, once: bool, emit: Emit) -> int:
+    """
+    Ship until a signal, or once.
+
+    Args:
+        settings: Checked settings.
+        once: End when what was there at the start is acknowledged.
+        emit: Takes events.
+
+    Returns:
+        The exit code: 0, or 1 when *once* left a file behind that could not be read.
+
+    Raises:
+        ConfigError: Nothing can be shipped with these settings.
+        StoreError: The checkpoint cannot be used.
+    """
+    if not settings.path:
+        raise ConfigError("no files to ship: give --path 'logs/*.jsonl' (or SHIPPER_PATH, or 'path' in the YAML file)")
+    if not settings.to:
+        raise ConfigError("nowhere to ship to: give --to http://… (or SHIPPER_TO, or 'to' in the YAML file)")
+    check_url(settings.to)
+    try:
+        return asyncio.run(_run(settings, once=once, emit=Totals(emit)))
+    except ExceptionGroup as group:  # the task group wraps what went wrong in one of its tasks
+        raise _first(group) from group
+
+
+def state_folder(settings: Settings, patterns: tuple[str, ...]) -> Path:
+    """Return the folder of checkpoint and dead letters: the one that was given, or one beside the files."""
+    if settings.state is not None:
+        return settings.state.expanduser().absolute()
+    return fixed_folder(patterns[0]) / STATE_FOLDER
+
+
+async def _run(settings: Settings, *, once: bool, emit: Totals) -> int:
+    patterns = absolute_patterns(settings.path, Path.cwd())
+    stop = _Stop(settings, emit)
+    state = state_folder(settings, patterns)
+    folder = state.parent if settings.state is None else None
+    if folder is not None and not await _wait_for_folder(folder, patterns, once=once, emit=emit, stop=stop):
+        return 0
+    checkpoint = await asyncio.to_thread(Checkpoint, state)
+    transport = Transport(
+        settings.to, compression=settings.compression, timeout_s=settings.timeout_s, connections=settings.in_flight + 1
+    )
+    try:
+        files = Files(
+            patterns,
+            await asyncio.to_thread(checkpoint.load),
+            exclude=state.resolve(),
+            max_line_bytes=settings.max_line_bytes,
+            new_epoch=lambda: secrets.token_hex(8),
+            emit=emit,
+            dataset=settings.dataset,
+            namespace=settings.namespace,
+        )
+        emit(Started(patterns, transport.url, str(state)))
+        if once and not files.known and not await files.match():
+            raise ConfigError(f"no file matches {', '.join(patterns)}, so there is nothing to ship; check --path")
+        sink = await stop.unless_stopped(_find_sink(transport, settings, emit))
+        if sink is None:
+            return 0
+        emit(SinkFound(sink.kind))
+        pipeline = Pipeline(
+            files,
+            Delivery(sink, transport, DeadLetters(state / DEAD_LETTERS), emit),
+            checkpoint,
+            _limits(settings),
+            emit,
+            delete_finished=settings.finished == "delete",
+        )
+        await stop.run(pipeline, once=once)
+        emit(Stopped(emit.delivered, emit.duplicates, emit.dead, pipeline.left))
+        return 1 if once and (files.unreadable or pipeline.left) else 0
+    finally:
+        await transport.close()
+        checkpoint.close()
+
+
+async def _wait_for_folder(folder: Path, patterns: tuple[str, ...], *, once: bool, emit: Emit, stop: _Stop) -> bool:
+    """Wait for the folder of the files: making it would give it the wrong owner. False when stopped meanwhile."""
+    if await asyncio.to_thread(folder.is_dir):
+        return True
+    if once:
+        raise ConfigError(f"no file matches {', '.join(patterns)}: the folder {folder} does not exist; check --path")
+    emit(
+        SinkFailed(f"the folder {folder} does not exist yet; waiting for it (check --path if it should)", operator=True)
+    )
+
+    async def appears() -> bool:
+        while not await asyncio.to_thread(folder.is_dir):  # noqa: ASYNC110 (nobody tells when a folder appears)
+            await asyncio.sleep(0.5)
+        return True
+
+    return bool(await stop.unless_stopped(appears()))
+
+
+async def _find_sink(transport: Transport, settings: Settings, emit: Emit) -> Sink:
+    """Ask what stands at the URL until there is an answer."""
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            sink = await find_sink(
+                transport, kind=settings.sink, compression=settings.compression, template=settings.template, emit=emit
+            )
+        except SinkError as exc:
+            if attempt == 1:
+                emit(SinkFailed(str(exc), operator=isinstance(exc, SinkMisconfigured)))
+            await asyncio.sleep(backoff_s(attempt, random.random()))  # noqa: S311 (jitter is no secret)
+        else:
+            if attempt > 1:
+                emit(SinkRecovered())
+            return sink
+
+
+class _Stop:
+    """
+    Signals. The first one drains, a second one ends the process at once.
+
+    SIGTERM comes to an application and its sidecar together: what the application still logs is waited for. SIGINT comes
+    from a person at a terminal: the writers are not waited for.
+    """
+
+    def __init__(self, settings: Settings, emit: Emit) -> None:
+        self._settings = settings
+        self._emit = emit
+        self._stopped = asyncio.Event()
+        self._signal = 0
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+
+    def _on_signal(self, number: int) -> None:
+        if self._signal:
+            os._exit(128 + number)
+        self._signal = number
+        self._stopped.set()
+
+    async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return what *work* returns; None when a signal came first."""
+        task = asyncio.ensure_future(work)
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if task.done():
+            return task.result()
+        await _cancel(task)
+        return None
+
+    async def run(self, pipeline: Pipeline, *, once: bool) -> None:
+        """Run the pipeline; after the first signal, for as long as a drain may take."""
+        task = asyncio.create_task(pipeline.run(once=once))
+        stopped = asyncio.ensure_future(self._stopped.wait())
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not task.done():
+            self._emit(Draining(self._settings.drain_s))
+            pipeline.stop(wait_for_writers=self._signal == signal.SIGTERM)
+            await asyncio.wait({task}, timeout=self._settings.drain_s)
+        if not task.done():
+            await _cancel(task)
+        else:
+            task.result()
+
+
+async def _cancel(task: asyncio.Future[Any]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        batch_bytes=settings.batch_bytes,
+        batch_records=settings.batch_records,
+        linger_s=settings.linger_s,
+        in_flight=settings.in_flight,
+        in_flight_bytes=settings.in_flight_bytes,
+        poll_interval_s=settings.poll_interval_s,
+    )
+
+
+def _first(group: ExceptionGroup[Exception]) -> Exception:
+    exc: Exception = group
+    while isinstance(exc, ExceptionGroup):
+        exc = exc.exceptions[0]
+    return exc
