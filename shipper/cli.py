@@ -44,9 +44,10 @@ def _show_version(wanted: bool) -> None:  # noqa: FBT001 (typer's callback)
 
 @app.callback()
 def _main(
+    *,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
-    ] = False,  # noqa: FBT002
+    ] = False,
 ) -> None:
     pass
 
@@ -135,10 +136,11 @@ def collect(
 
 @app.command()
 def demo(
+    *,
     to: Annotated[
         str | None, typer.Option("--to", help="Ship to this store instead of the embedded collector.", metavar="URL")
     ] = None,
-    serve: Annotated[bool, typer.Option("--serve", help="Stay up afterwards, to look around.")] = False,  # noqa: FBT002
+    serve: Annotated[bool, typer.Option("--serve", help="Stay up afterwards, to look around.")] = False,
     requests: Annotated[int, typer.Option(min=20, max=100_000, help="Requests to the shop.")] = 300,
 ) -> None:
     """Show the whole path: a web application, the shipper, a store, queries, and an accounting that closes."""

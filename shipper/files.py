@@ -315,7 +315,7 @@ class Files:
         overlap = len(tailer.tail) if tailer.state.foreign else 0
         await tailer.file.seek(tailer.position.offset - overlap)
         data: bytes = await tailer.file.read(size + overlap)
-        if data[:overlap] != tailer.tail:
+        if data[:overlap] != tailer.tail[:overlap]:
             tailer.rewritten = True
             return None
         return data[overlap:]
