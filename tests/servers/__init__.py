@@ -10,7 +10,7 @@
 """
 
 from tests.servers._prepare import CACHE, KINDS, Missing, available, find_java, prepare
-from tests.servers._server import DidNotStart, Server, start
+from tests.servers._server import DidNotStart, Server, free_port, start
 
 __all__ = [
     "CACHE",
@@ -20,6 +20,7 @@ __all__ = [
     "Server",
     "available",
     "find_java",
+    "free_port",
     "prepare",
     "start",
 ]

@@ -1,0 +1,45 @@
+"""The containers as a user would run them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests import servers
+from tests.containers import engine, proof
+from tests.containers.accounting import Kill, Stored, settle
+from tests.containers.traffic import Answer
+from tests.servers.fixtures import require
+
+
+@pytest.mark.containers
+@pytest.mark.timeout(900)
+def test_nothing_is_lost_when_any_container_is_stopped_or_killed():
+    """The compose file comes up, serves, and every record is stored exactly once whichever container goes away."""
+    require(engine.missing() or servers.available("elasticsearch"))
+    proof.prove()
+
+
+def test_accounts_notice_what_the_proof_is_about():
+    """A record lost in the middle, one stored twice, a request without a record: each is found and named."""
+    records = [Stored("r", n, "gunicorn.access", f"q-{n}") for n in range(5)]
+    answers = [Answer(f"q-{n}", 200, float(n)) for n in range(5)]
+
+    assert settle(records, answers, []).wrong == ()
+    assert settle(records[:2] + records[3:], [], []).wrong == ("run r: 1 of 5 numbers are missing: 2",)
+    twice = settle([*records, records[1]], answers, []).wrong
+    assert twice == (
+        "1 records are stored more than once: r/1",
+        "1 requests have more than one access record: q-1",
+    )
+    assert settle(records[:4], answers, []).wrong == ("1 answered requests have no access record: q-4",)
+
+
+def test_only_an_answer_just_before_a_kill_may_lack_its_record():
+    """The worker that was killed between its answer and its log call is no loss; anything else is."""
+    late, early = Answer("late", 200, 99.9), Answer("early", 200, 90.0)
+    kill = Kill(100.0, 100.2)
+
+    assert settle([], [late], [kill]).wrong == ()
+    assert settle([], [late], [kill]).unlogged == 1
+    assert settle([], [early], [kill]).wrong == ("1 answered requests have no access record: early",)
+    assert settle([], [Answer(f"a-{n}", 200, 99.9) for n in range(5)], [kill]).wrong
