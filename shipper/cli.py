@@ -145,7 +145,7 @@ def demo(
 ) -> None:
     """Show the whole path: a web application, the shipper, a store, queries, and an accounting that closes."""
     with _errors():
-        from shipper.demo import run_demo  # noqa: PLC0415
+        from shipper.demo.run import run_demo  # noqa: PLC0415
 
         code = run_demo(to=to, serve=serve, requests=requests)
     raise typer.Exit(code)
