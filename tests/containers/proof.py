@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tests import servers
 from tests.containers import accounting, engine, images
-from tests.containers.engine import CACHE, ROOT, Engine, Failed
+from tests.containers.engine import CACHE, ROOT, Engine
 from tests.containers.traffic import Answer, Traffic, request
 
 if TYPE_CHECKING:
