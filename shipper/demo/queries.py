@@ -108,7 +108,7 @@ class SearchStore:
 
     def refresh(self) -> None:
         """Make what was sent visible to queries."""
-        self._call("_refresh", {})
+        self._call("_refresh")
 
     def count(self) -> tuple[int, int]:
         """Read all records, page by page, and count the different pairs of run and number."""
@@ -148,7 +148,7 @@ class SearchStore:
         answer = self._call("_search", {"size": 0, "aggs": {"found": {"terms": {"field": name, "size": 20}}}})
         return [(str(bucket["key"]), bucket["doc_count"]) for bucket in answer["aggregations"]["found"]["buckets"]]
 
-    def _call(self, action: str, body: dict[str, Any]) -> Any:
+    def _call(self, action: str, body: dict[str, Any] | None = None) -> Any:
         answer = self.client.post(f"{self.url}/{self.stream}/{action}", json=body)
         if answer.status_code != 200:
             raise ShipperError(f"{self.name} did not answer a query: {answer.text[:300]}")

@@ -272,7 +272,8 @@ def _account(store: Store, made: int, files: int) -> bool:
 
 def _stay(store: Store) -> None:
     _say(f"\n{store.page}\npress Ctrl-C to end", flush=True)
-    signal.pause()
+    with suppress(KeyboardInterrupt):
+        signal.pause()
 
 
 def _table(title: str, head: tuple[str, str], rows: list[tuple[str, float]]) -> None:
