@@ -54,6 +54,7 @@ _SECURITY = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-store",
 }
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9_.-]+))(?::[0-9]{1,5})?")
 # Whose fault it is, as a status.
 _STATUS: Mapping[type[Exception], int] = {
     TooLargeError: 413,
@@ -212,8 +213,8 @@ class _Guard:
         return None
 
     def is_ours(self, host: str) -> bool:
-        name = host.rsplit(":", 1)[0] if not host.endswith("]") else host
-        name = name.strip("[]").lower()
+        match = _HOST.fullmatch(host)
+        name = (match[1] or match[2]).lower() if match else ""
         # A name without a dot is known on this network only: no foreign DNS can point it here.
         return bool(name) and ("." not in name or name in self.names or _is_address(name))
 

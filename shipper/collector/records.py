@@ -30,11 +30,12 @@ import orjson
 
 MAX_ID_BYTES = 512
 MAX_NUMBER = 2**63 - 1
+# A clock that is wrong by an hour is a clock; one outside 1970 to 2099 is an accident that would spoil every time axis.
+EARLIEST_MS = 0
+LATEST_MS = 4_102_444_800_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-# A clock that is wrong by an hour is a clock; one outside these years is an accident that would spoil every time axis.
-_LATEST_US = (datetime(2100, 1, 1, tzinfo=UTC) - _EPOCH) // _MICROSECOND
 
 _ITEM = re.compile(r"([^\s,]+):([0-9A-Fa-f]{1,16})\+([1-9][0-9]{0,9})")
 # In JSON text: a pair of surrogate escapes, a lone one (group 1), or any other escape, so that an escaped backslash is passed over.
@@ -292,7 +293,7 @@ def _micros(value: Any, received: int) -> int:
         micros = ((time if time.tzinfo else time.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
     except (TypeError, ValueError, OverflowError):
         return received
-    return micros if 0 <= micros < _LATEST_US else received
+    return micros if EARLIEST_MS * 1_000 <= micros < LATEST_MS * 1_000 else received
 
 
 def _own_identity(run: str | None, sequence: int | None) -> tuple[str, int] | None:

@@ -58,7 +58,7 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
     if statements[0].named_parameters:
         return {"error": "parameters cannot be given here: write the values into the query"}
     connection.execute("BEGIN TRANSACTION READ ONLY")
-    relation = connection.sql(statements[0].query)
+    relation = connection.sql(_without_end(request["query"]))
     columns, types = list(relation.columns), [str(type_) for type_ in relation.types]
     shown = relation.project(", ".join(f"{_shown(f'#{i}', type_)} AS c{i}" for i, type_ in enumerate(types, 1)))
     nested = [type_ == "JSON" or _is_nested(type_) for type_ in types]
@@ -71,6 +71,13 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
             return {"columns": columns, "rows": rows, "truncated": True}
         rows.append(row)
     return {"columns": columns, "rows": rows, "truncated": False}
+
+
+def _without_end(query: str) -> str:
+    """A single statement without its semicolon and what follows, since it is going to be put in parentheses."""
+    text = query.lstrip("; \t\r\n").encode()
+    ends = [at for at, _ in duckdb.tokenize(text.decode()) if text[at : at + 1] == b";"]
+    return text[: ends[0]].decode() if ends else text.decode()
 
 
 def _confined(view: str, memory_mb: int) -> duckdb.DuckDBPyConnection:

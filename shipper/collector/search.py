@@ -10,6 +10,7 @@ from typing import Any
 import duckdb
 
 from shipper.collector.query import Condition, all_of, between
+from shipper.collector.records import EARLIEST_MS, LATEST_MS
 from shipper.collector.store import Store
 
 MAX_ANSWER_BYTES = 32 * 2**20
@@ -19,7 +20,7 @@ MAX_LEVELS = 12
 _STEPS_MS = (
     *(1, 2, 5, 10, 20, 50, 100, 200, 500),
     *(1_000 * s for s in (1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1_800)),
-    *(3_600_000 * h for h in (1, 2, 3, 6, 12, 24, 48, 168, 720, 2_160, 8_760, 87_600, 876_000)),
+    *(3_600_000 * h for h in (1, 2, 3, 6, 12, 24, 48, 168, 720, 2_160, 8_760, 43_800)),
 )
 
 
@@ -82,10 +83,11 @@ def histogram(store: Store, condition: Condition, start: datetime | None, end: d
     with store.reading() as (cursor, view):
         sql = f"SELECT epoch_ms(min(time)), epoch_ms(max(time)) FROM ({view}) WHERE {condition.sql}"
         ((oldest, newest),) = _run(cursor, sql, condition.parameters)
-        first = _milliseconds(start) if start else oldest
-        last = _milliseconds(end) - 1 if end else newest
-        if first is None or last is None:
+        if oldest is None:
             return Histogram(_STEPS_MS[0], ())
+        # Never wider than the times that a record can have, whatever was asked.
+        first = max(_milliseconds(start), EARLIEST_MS) if start else oldest
+        last = min(_milliseconds(end), LATEST_MS) - 1 if end else newest
         interval = next((step for step in _STEPS_MS if (last - first) // step < MAX_BUCKETS), _STEPS_MS[-1])
         sql = f"""SELECT epoch_ms(time) // {interval} * {interval}, coalesce(level, ''), count(*)
                   FROM ({view}) WHERE {condition.sql} GROUP BY ALL"""
