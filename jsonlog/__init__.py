@@ -7,5 +7,6 @@ straight into `logging.config.dictConfig`. This package imports orjson and the s
 
 from jsonlog.files.handler import ProcessFileHandler
 from jsonlog.formatter import JsonFormatter
+from jsonlog.record.context import bind, clear, unbind
 
-__all__ = ["JsonFormatter", "ProcessFileHandler"]
+__all__ = ["JsonFormatter", "ProcessFileHandler", "bind", "clear", "unbind"]

@@ -2,25 +2,59 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+import sys
+from itertools import islice
+from operator import itemgetter
 
 import orjson
 
 from jsonlog.files.protocol import new_run
-from jsonlog.record.build import format_second, read_extra, read_message, split_time
-from jsonlog.record.encode import TAG_CUT, TAG_VALUE, Bounds, clean, encode_extra, encode_text, safe_text
-from jsonlog.record.exceptions import cut_middle, describe, find_exception
+from jsonlog.options import refuse_format, resolve
+from jsonlog.record.build import (
+    OWN_ATTRIBUTES,
+    STANDARD_ATTRIBUTES,
+    format_second,
+    format_time,
+    log_fields,
+    process_fields,
+    read_extra,
+    split_time,
+)
+from jsonlog.record.context import bound, trace_ids
+from jsonlog.record.encode import Encoder
+from jsonlog.record.exceptions import exception_fields, find_exception, format_traceback
+from jsonlog.record.shape import FIELDS
+from jsonlog.record.text import TAG_CUT, Bounds, cut_middle, safe_text
+from jsonlog.record.whole import ECS_VERSION, TRACE_IDS, ask, build_whole, last_resort
 
+TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from typing import Any
 
-ECS_VERSION = "9.0.0"
-_ECS = f',"ecs":{{"version":"{ECS_VERSION}"}}'.encode()
+    from jsonlog.options import Options
+
 _DEFAULT = Bounds()
 _MAX_CACHED = 2048
-_MAX_NAME = 1024  # logger, thread and process names: the stores index no more of a keyword
+_OTEL = "opentelemetry.trace"
+
+# Attributes are read in groups by C code. Together the groups read every attribute that this Python gives to a record, so
+# a record that lacks one raises KeyError, and one that has as many as that has no others.
+_SITE_NAMES = ("levelname", "levelno", "name", "filename", "lineno", "funcName")
+_PROCESS_NAMES = ("process", "processName", "thread", "threadName")
+_HEAD_NAMES = ("msg", "args", "exc_info", "exc_text", "stack_info", "created", "msecs")
+_SITE, _PROCESS = itemgetter(*_SITE_NAMES), itemgetter(*_PROCESS_NAMES)
+_HEAD = itemgetter(
+    *_HEAD_NAMES, *(name for name in OWN_ATTRIBUTES if name not in (*_SITE_NAMES, *_PROCESS_NAMES, *_HEAD_NAMES))
+)
+_OWN = len(OWN_ATTRIBUTES)
+_OWN_NAMES = frozenset(OWN_ATTRIBUTES)
+_MILLIS: dict[int, bytes] = {}  # the rest of the time and `msecs`; filled by the first formatter
+_getMessage = logging.LogRecord.getMessage  # noqa: N816 (logging's name)
+_dumps = orjson.dumps
 
 
 class JsonFormatter(logging.Formatter):
@@ -31,23 +65,37 @@ class JsonFormatter(logging.Formatter):
     (`(): jsonlog.JsonFormatter`). It works in any handler: `format` returns a string without `run` and number, which
     only a handler that writes can give. It never raises for what a record holds, and never changes the record.
 
-    `converter`, `formatTime` and `usesTime` have no effect: the time is always UTC. `formatException` and `formatStack`
-    are not called.
+    The time is always UTC, so `converter` has no effect. `format` does not call `formatTime`, `formatException` and
+    `formatStack`; they are there for others to call. To see and change each record, override `edit`.
 
     Args:
         fmt, datefmt, style, validate: Accepted as `logging.config` passes them; only their defaults have a meaning.
-        defaults: Fields for the `extra` of every record that does not give them itself.
+        defaults: As `static`, by the name that `logging.Formatter` has for it; `static` wins.
         service: `service.name`; default: the environment variable `JSONLOG_SERVICE`, else absent.
         version: `service.version`; default: `JSONLOG_VERSION`, else absent.
         environment: `service.environment`; default: `JSONLOG_ENVIRONMENT`, else absent.
+        node: `service.node.name`; default: `JSONLOG_NODE`, else absent.
         host: `host.name`; default: the name of this machine.
+        labels: Names and strings for the field `labels` of every record.
+        tags: Words for the field `tags` of every record, before the marks.
+        static: Fields for the `extra` of every record that does not give them itself; read now, once.
+        context: A callable without arguments, or a list of them, that is asked at each record for a mapping of more
+            fields. `trace.id`, `span.id` and `transaction.id` go to those fields, all others to `extra`.
+        trace: Whether the ids of the OpenTelemetry span that is current are written, where there is one.
+        profile: `jsonlog`, or `ecs` for names of the Elastic Common Schema alone.
+        precision: `ms` or `us`: the decimals of `@timestamp`.
+        level_number: Whether `log.level_number` is written.
+        extra_key: The name of `extra`; None for the top level of the record, where names of the record stay its own.
+        rename: Dotted names of fields to other dotted names, or to None to drop them.
+        order: Names at the top level that come first.
+        redact: `keys`, `paths` and `patterns` of secrets; see docs/formatter.md.
         max_text: Characters of the message, the traceback, the stack and of each string in `extra`; more is cut.
         max_items: Items of each list or mapping in `extra`.
         max_depth: Levels of nesting in `extra`.
         max_line_bytes: Bytes of the whole line; beyond it `extra` goes first, then the tracebacks.
 
     Raises:
-        ValueError: An option is of the wrong kind, or a format string was given.
+        ValueError: An option is unknown or of the wrong kind, or a format string was given; names the option.
     """
 
     def __init__(  # noqa: PLR0913 (named options, and the four positions of logging.Formatter)
@@ -55,48 +103,76 @@ class JsonFormatter(logging.Formatter):
         fmt: str | None = None,
         datefmt: str | None = None,
         style: str = "%",
-        validate: bool = True,  # noqa: FBT001, FBT002, ARG002 (the position that logging.config uses)
+        validate: bool = True,  # noqa: FBT001, FBT002 (the position that logging.config uses)
         *,
         defaults: Mapping[str, Any] | None = None,
         service: str | None = None,
         version: str | None = None,
         environment: str | None = None,
+        node: str | None = None,
         host: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        tags: list[str] | tuple[str, ...] | None = None,
+        static: Mapping[str, Any] | None = None,
+        context: Callable[[], Mapping[str, Any]] | list[Callable[[], Mapping[str, Any]]] | None = None,
+        trace: bool = True,
+        profile: str = "jsonlog",
+        precision: str = "ms",
+        level_number: bool = False,
+        extra_key: str | None = "extra",
+        rename: Mapping[str, str | None] | None = None,
+        order: list[str] | tuple[str, ...] | None = None,
+        redact: Mapping[str, Any] | None = None,
         max_text: int = _DEFAULT.text,
         max_items: int = _DEFAULT.items,
         max_depth: int = _DEFAULT.depth,
         max_line_bytes: int = _DEFAULT.line,
+        **unknown: Any,
     ) -> None:
-        _refuse_format(fmt=fmt, datefmt=datefmt, style=style)
+        given = {
+            name: value for name, value in locals().items() if name not in ("self", "unknown", "validate", "__class__")
+        }
+        refuse_format(given.pop("fmt"), given.pop("datefmt"), given.pop("style"), unknown, list(given))
+        options = resolve(given)
         super().__init__()
-        if defaults is not None and not (isinstance(defaults, dict) and all(type(key) is str for key in defaults)):
-            raise ValueError(f"JsonFormatter: 'defaults' must be a dict with string keys, got {defaults!r}")
-        self._defaults = dict(defaults or {})
-        self.service = _text_option("service", service)
-        self.host = _text_option("host", host, environment_too=False) or os.uname().nodename
-        self._bounds = Bounds(
-            text=_size_option("max_text", max_text, 16),
-            items=_size_option("max_items", max_items, 1),
-            depth=_size_option("max_depth", max_depth, 1, 100),
-            line=_size_option("max_line_bytes", max_line_bytes, 4096),
-        )
-        # A character takes at most six bytes as JSON, and six texts at most share a line that would be too long.
-        self._tight = Bounds(text=self._bounds.line // 48, items=32, depth=2, line=self._bounds.line)
-        self._static = _encode_static(
-            {
-                "service": {
-                    "name": self.service,
-                    "version": _text_option("version", version),
-                    "environment": _text_option("environment", environment),
-                },
-                "host": {"name": self.host},
-            }
-        )
+        if not _MILLIS:
+            _MILLIS.update((n, b'.%03dZ","msecs":%d,' % (n, n)) for n in range(1000))
+        self.service, self.host = options.service, options.host
+        self._prepare(options)
         # Fragments that repeat from record to record, encoded once. A tuple is swapped whole, so threads need no lock.
-        self._second: tuple[int, bytes] = (-1, b"")
+        self._moment: tuple[int, bytes] = (-1, b"")
         self._sites: dict[Any, bytes] = {}
         self._processes: dict[Any, bytes] = {}
         self._process = (0, "")
+
+    def _prepare(self, options: Options) -> None:
+        """Encode once what stands in every record, and decide which way records go."""
+        redactor = options.redactor
+        self._scrub = redactor.scrub if redactor else None
+        self._bounds = dataclasses.replace(options.bounds, room=options.bounds.line, scrub=self._scrub)
+        self._encoder = Encoder(
+            self._bounds,
+            redactor.is_secret_name if redactor else lambda _: False,
+            redactor.suspects if redactor else None,
+        )
+        marks: set[str] = set()
+        static = self._encoder.careful(options.static, self._bounds, marks)
+        self._options = dataclasses.replace(options, static=static, static_marks=frozenset(marks))
+        self._static_names = frozenset(static)
+        self._facts_json = b"".join(b",%b:%b" % (_dumps(name), _dumps(value)) for name, value in options.facts.items())
+        self._labels_json = b',"labels":' + _dumps(options.labels) if options.labels else b""
+        self._extra_lead = b",%b:{" % _dumps(options.extra_key or "extra")
+        self._static_lead = self._extra_lead + _dumps(static)[1:-1] + b"," if static else self._extra_lead
+        self._end = self._end_with(set())
+        # What changes the shape of a record, or needs the whole of it, takes the careful way.
+        self._is_direct = (
+            type(self).edit is JsonFormatter.edit
+            and not (options.moves or options.order or options.level_number)
+            and options.extra_key is not None
+            and options.decimals == 3
+            and not (redactor and redactor.touches(FIELDS))
+        )
+        self._more_fields = bool(options.static or options.providers)
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record as a string without a newline, `run` and number."""
@@ -106,90 +182,177 @@ class JsonFormatter(logging.Formatter):
         """
         Format a record as UTF-8 without a newline, `run` and number.
 
+        The usual record is written directly from encoded pieces. Whatever is unusual about one, it is built anew by
+        `_carefully`, which knows every case; for a usual one both give the same bytes.
+
         Returns:
             One JSON object. Where a part of the record cannot be written as it is, `tags` says so.
 
         Raises: nothing for what the record holds; KeyboardInterrupt and SystemExit pass through.
         """
+        if not self._is_direct:
+            return self._carefully(record)
+        try:
+            facts = record.__dict__
+            message, args, exc_info, exc_text, stack, created, msecs, *_ = _HEAD(facts)
+            site, process = self._sites[_SITE(facts)], self._processes[_PROCESS(facts)]
+            second, millis = int(created), int(msecs)
+            moment = self._moment
+            if moment[0] != second:
+                moment = self._moment = (second, b'{"@timestamp":"' + format_second(second).encode())
+            if args:
+                message = message % args
+            if (
+                type(message) is not str
+                or type(record).getMessage is not _getMessage
+                or len(message) > self._bounds.text
+                or not -0.001 <= created - second - millis / 1000 <= 0.001
+            ):
+                return self._carefully(record)
+            if self._scrub is not None:
+                message = self._scrub(message)
+            extra: bytes | None = b"}"
+            if len(facts) != _OWN or self._more_fields or bound.get():
+                extra = self._direct_extra(facts)
+            end, trouble = self._end, b""
+            if exc_info is not None or exc_text is not None or stack is not None:
+                trouble, end = self._direct_trouble(facts)
+            if facts.get("taskName") is not None or _OTEL in sys.modules:
+                end = self._with_task_and_trace(facts, end)
+            line = b"".join((moment[1], _MILLIS[millis], site, _dumps(message), trouble, process, end, extra))  # type: ignore[arg-type]
+        except Exception:  # noqa: BLE001 (something about the record is unusual)
+            return self._carefully(record)
+        return line if len(line) <= self._bounds.line else self._carefully(record)
+
+    def edit(self, record: logging.LogRecord, fields: dict[str, Any]) -> None:
+        """
+        See and change what is written of a record: for subclasses to override; does nothing here.
+
+        It is called once for each record, by the thread that logs. What it puts in may be anything: it is made valid
+        and bounded afterwards. What it raises, if it is an Exception, costs its changes only, and is marked.
+
+        Args:
+            record: The LogRecord, not to be changed.
+            fields: The record that will be written, with the names of docs/design.md, before redaction by key and
+                before fields are moved; change it in place.
+        """
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:  # noqa: ARG002, N802 (logging's names)
+        """Return the text of `@timestamp`; *datefmt* has no effect."""
+        return format_time(*split_time(record.__dict__, set()), decimals=self._options.decimals)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802 (logging's name)
+        """Return the text of `exc.traceback` for what `sys.exc_info()` gave, without the newline at its end."""
+        exc = find_exception(ei)
+        return "" if exc is None else format_traceback(exc, self._bounds, set()).removesuffix("\n")
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802 (logging's name)
+        """Return the text of `stack`."""
+        return cut_middle(safe_text(stack_info, set()), self._bounds, set())
+
+    def usesTime(self) -> bool:  # noqa: N802 (logging's name)
+        """Tell that the time is written: it always is."""
+        return True
+
+    def _direct_extra(self, facts: dict[str, Any]) -> bytes:
+        """
+        Encode what stands in `extra` and close the record.
+
+        Raises:
+            ValueError: It takes the careful way.
+        """
+        fields = dict(islice(facts.items(), _OWN, None))
+        if not STANDARD_ATTRIBUTES.isdisjoint(fields):  # another formatter has been here
+            fields = read_extra(facts)
+        here = bound.get()
+        if here:
+            fields = {**here, **fields}
+        lead = self._extra_lead
+        if self._more_fields:
+            if self._options.providers:
+                fields = {**_answered(self._options.providers), **fields}
+            if self._static_names.isdisjoint(fields):
+                lead = self._static_lead if fields else self._static_lead[:-1]
+            else:
+                fields = {**self._options.static, **fields}
+        if not fields:
+            return lead + b"}}" if lead is not self._extra_lead else b"}"
+        data = self._encoder.direct(fields)
+        if data is None:
+            raise ValueError
+        return lead + data[1:] + b"}"
+
+    def _direct_trouble(self, facts: dict[str, Any]) -> tuple[bytes, bytes]:
+        """Encode `exc` and `stack`, and the end of the record with the marks that this brought."""
         tags: set[str] = set()
-        line = self._build(record, self._bounds, tags)
-        if len(line) <= self._bounds.line:
-            return line
-        # What people look for first stays: the message, the exception and its innermost frames. The extras are named.
-        tags = {TAG_CUT}
-        return self._build(record, self._tight, tags)
+        fields = exception_fields(facts, self._bounds, tags)
+        data = b"," + _dumps(fields)[1:-1] if fields else b""
+        return data, self._end_with(tags) if tags else self._end
 
-    def _build(self, record: logging.LogRecord, bounds: Bounds, tags: set[str]) -> bytes:
-        message, kept = read_message(record, bounds, tags)
-        extra = read_extra(record)
-        if self._defaults or kept:
-            extra = {**self._defaults, **extra, **kept}
-        if bounds is self._tight and extra:
-            extra = {
-                "cut": f"[cut: {len(extra)} fields of a line over {bounds.line} bytes]",
-                "fields": _names(extra, tags),
-            }
-        time = self._time(record, tags)
-        site = self._site(record, tags)
-        text = encode_text(message, bounds, tags)
-        trouble = self._trouble(record, bounds, tags)
-        process = self._process_facts(record, tags)
-        fields = b',"extra":' + encode_extra(extra, bounds, tags) if extra else b""
-        marks = b',"tags":' + orjson.dumps(sorted(tags)) if tags else b""
-        return b"".join((time, site, b',"message":', text, trouble, self._static, process, _ECS, marks, fields, b"}"))
+    def _end_with(self, tags: set[str]) -> bytes:
+        """Encode what stands between `process` and `extra`."""
+        words = [*self._options.tags, *sorted(tags | self._options.static_marks)]
+        marks = b',"tags":' + _dumps(words) if words else b""
+        return b'}%b,"ecs":{"version":"%b"}%b' % (self._labels_json, ECS_VERSION.encode(), marks)
 
-    def _time(self, record: logging.LogRecord, tags: set[str]) -> bytes:
-        seconds, millis = split_time(record, tags)
-        cached, prefix = self._second
-        if cached != seconds:
-            prefix = b'{"@timestamp":"' + format_second(seconds).encode()
-            self._second = (seconds, prefix)
-        return prefix + b'.%03dZ","msecs":%d,' % (millis, millis)
-
-    def _site(self, record: logging.LogRecord, tags: set[str]) -> bytes:
-        """Encode level, logger and place of the call, which are the same each time a line of code logs."""
-        facts = record.__dict__
-        key = (
-            facts.get("levelname"),
-            facts.get("name"),
-            facts.get("filename"),
-            facts.get("lineno"),
-            facts.get("funcName"),
-        )
+    def _carefully(self, record: logging.LogRecord) -> bytes:
+        """Format any record whatever."""
         try:
-            return self._sites[key]
-        except (KeyError, TypeError):
+            if self._is_direct and self._learn(record):
+                return self.format_bytes(record)
+            edit = None if type(self).edit is JsonFormatter.edit else self.edit
+            tags: set[str] = set(self._options.static_marks)
+            for bounds in (self._bounds, *self._bounds.tighter()):
+                fields = build_whole(record, self._options, bounds, tags, entity_id=self._entity_id(), edit=edit)
+                line = _dumps(fields)
+                if len(line) <= bounds.line:
+                    return line
+                tags = {TAG_CUT, *self._options.static_marks}
+        except Exception:  # noqa: BLE001, S110 (the stack or the memory is at its end, or we have a bug)
             pass
-        level, logger, filename, line, function = key
-        origin = {
-            "file": _present(name=_name(filename, tags), line=_line_number(line)),
-            "function": _name(function, tags),
-        }
-        log = _present(
-            level=_name(level, tags) or "NOTSET",
-            logger=_name(logger, tags) or "root",
-            origin=_present(**{name: value for name, value in origin.items() if value}),
-        )
-        if not log["origin"]:
-            del log["origin"]
-        return self._remember(self._sites, key, b'"log":' + orjson.dumps(log), tags)
+        return _dumps(last_resort(record, os.getpid()))
 
-    def _process_facts(self, record: logging.LogRecord, tags: set[str]) -> bytes:
+    def _learn(self, record: logging.LogRecord) -> bool:
+        """
+        Encode the pieces of a record that will be the same for others.
+
+        Returns:
+            Whether there is something new to go on. Only plain values are learned: a subclass of `str` could compare
+            equal to something it is not.
+        """
         facts = record.__dict__
-        key = (facts.get("process"), facts.get("processName"), facts.get("threadName"), facts.get("taskName"))
+        tags: set[str] = set()
+        learned = False
         try:
-            return self._processes[key]
-        except (KeyError, TypeError):
-            pass
-        pid, name, thread, task = key
-        process = _present(
-            pid=pid if type(pid) is int and 0 <= pid < 2**31 else os.getpid(),
-            name=_name(name, tags),
-            entity_id=self._entity_id() if pid == os.getpid() else None,
-            thread=_present(name=_name(thread, tags)) or None,
-            task=_present(name=_name(task, tags)) or None,
-        )
-        return self._remember(self._processes, key, b',"process":' + orjson.dumps(process), tags)
+            site, process = _SITE(facts), _PROCESS(facts)
+            if site not in self._sites and all(type(item) in (str, int) for item in site):
+                log = log_fields(facts, self._bounds, tags, level_number=self._options.level_number)
+                data = b'"log":' + _dumps(log) + b',"message":'
+                learned |= not tags and _remember(self._sites, site, data)
+            kinds = [type(item) for item in process]
+            if process not in self._processes and kinds[0] is int and all(kind in (str, int) for kind in kinds):
+                data = _dumps(process_fields(facts, self._entity_id(), self._bounds, tags))
+                data = self._facts_json + b',"process":' + data[:-1]
+                learned |= not tags and _remember(self._processes, process, data)
+        except (KeyError, TypeError):  # a record with fields missing
+            return False
+        return learned
+
+    def _with_task_and_trace(self, facts: dict[str, Any], end: bytes) -> bytes:
+        """
+        Put the asyncio task and the ids of the trace into the end of the record.
+
+        Raises:
+            ValueError: It takes the careful way.
+        """
+        task, inside = facts.get("taskName"), b""
+        if task is not None:
+            if type(task) is not str or not 0 < len(task) <= self._bounds.name:
+                raise ValueError
+            inside = b',"task":{"name":%b}' % _dumps(task)
+        ids = (trace_ids() if self._options.trace else None) or {}
+        after = b"".join(b',"%b":{"id":"%b"}' % (name[:-3].encode(), value.encode()) for name, value in ids.items())
+        return b"%b}%b%b" % (inside, after, end[1:])
 
     def _entity_id(self) -> str:
         """Name this process: its pid is used again, this is not."""
@@ -199,88 +362,23 @@ class JsonFormatter(logging.Formatter):
             self._process = (os.getpid(), entity)
         return entity
 
-    @staticmethod
-    def _remember(cache: dict[Any, bytes], key: Any, data: bytes, tags: set[str]) -> bytes:
-        # Only keys of plain values: a subclass could compare equal to something it is not. 1 == True is one of those.
-        if not tags and all(type(item) in (str, int, type(None)) for item in key):
-            if len(cache) >= _MAX_CACHED:
-                cache.clear()
-            cache[key] = data
-        return data
 
-    @staticmethod
-    def _trouble(record: logging.LogRecord, bounds: Bounds, tags: set[str]) -> bytes:
-        """Encode `exc` and `stack`."""
-        facts = record.__dict__
-        parts = b""
-        if facts.get("exc_info"):
-            try:
-                exc = find_exception(record)
-                field = None if exc is None else describe(exc, bounds, tags)
-            except Exception as error:  # noqa: BLE001 (an exception class of user code that breaks its own description)
-                tags.add(TAG_VALUE)
-                field = {"type": type(exc).__name__, "message": f"could not be described: {type(error).__name__}"}
-            if field is not None:
-                parts = b',"exc":' + orjson.dumps(field)
-        elif type(facts.get("exc_text")) is str and facts["exc_text"]:
-            text = cut_middle(clean(facts["exc_text"], tags), bounds.text, tags)
-            parts = b',"exc":' + orjson.dumps({"traceback": text})
-        if facts.get("stack_info"):
-            text = clean(safe_text(facts["stack_info"], tags), tags)
-            parts += b',"stack":' + orjson.dumps(cut_middle(text, bounds.text, tags))
-        return parts
+def _answered(providers: tuple[Callable[[], Any], ...]) -> dict[str, Any]:
+    """
+    Ask the providers for their fields.
+
+    Raises:
+        ValueError: One of them failed or gave ids of a trace: it takes the careful way.
+    """
+    tags: set[str] = set()
+    fields = ask(providers, tags)
+    if tags or not TRACE_IDS.isdisjoint(fields):
+        raise ValueError
+    return fields
 
 
-def _present(**fields: Any) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value is not None}
-
-
-def _names(extra: dict[Any, Any], tags: set[str]) -> list[str]:
-    return [clean(safe_text(name, tags), tags)[:64] for name in list(extra)[:32]]
-
-
-def _name(value: Any, tags: set[str]) -> str | None:
-    """Return a name as bounded plain text; None for None and for an empty one."""
-    if value is None:
-        return None
-    return clean(safe_text(value, tags), tags)[:_MAX_NAME] or None
-
-
-def _line_number(value: Any) -> int | None:
-    return value if type(value) is int and 0 <= value < 2**31 else None
-
-
-def _encode_static(fields: dict[str, dict[str, str | None]]) -> bytes:
-    present = {name: _present(**inner) for name, inner in fields.items()}
-    data = orjson.dumps({name: inner for name, inner in present.items() if inner})
-    return b"," + data[1:-1] if data != b"{}" else b""
-
-
-def _refuse_format(*, fmt: str | None, datefmt: str | None, style: str) -> None:
-    if fmt is not None:
-        raise ValueError(
-            f"JsonFormatter takes no format string, got {fmt!r}: it writes every field of a record; remove 'format' ('fmt')"
-        )
-    if datefmt is not None:
-        raise ValueError(
-            f"JsonFormatter takes no date format, got {datefmt!r}: the time is RFC 3339 in UTC; remove 'datefmt'"
-        )
-    if style not in ("%", "{", "$"):
-        raise ValueError(f"JsonFormatter: 'style' must be '%', '{{' or '$' (it has no effect), got {style!r}")
-
-
-def _text_option(name: str, value: object, *, environment_too: bool = True) -> str | None:
-    if value is None:
-        value = os.environ.get(f"JSONLOG_{name.upper()}") if environment_too else None
-        return clean(value, set())[:_MAX_NAME] or None if isinstance(value, str) else None
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"JsonFormatter: {name!r} must be a string that is not empty, got {value!r}")
-    return clean(str(value), set())[:_MAX_NAME]
-
-
-def _size_option(name: str, value: object, least: int, most: int = 2**31) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise ValueError(
-            f"JsonFormatter: {name!r} must be a whole number of {least} or more (at most {most}), got {value!r}"
-        )
-    return value
+def _remember(cache: dict[Any, bytes], key: Any, data: bytes) -> bool:
+    if len(cache) >= _MAX_CACHED:
+        cache.clear()
+    cache[key] = data
+    return True

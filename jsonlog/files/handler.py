@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import TYPE_CHECKING
 
 from jsonlog.files.writer import PartWriter
 from jsonlog.formatter import JsonFormatter
 
+TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
 

@@ -12,13 +12,17 @@ import linecache
 import sys
 import traceback
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
 
-from jsonlog.record.encode import Bounds, clean, cut, safe_repr, safe_text
+from jsonlog.record.fingerprint import fingerprint
+from jsonlog.record.text import Bounds, bounded, clean, cut_middle, name_text, safe_repr, safe_text
 
+TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import TracebackType
+    from types import CodeType, TracebackType
+    from typing import Any
+
+    Frame = tuple[CodeType, dict[str, Any], int]
 
 _LINKS = {
     "cause": "\nThe above exception was the direct cause of the following exception:\n\n",
@@ -26,21 +30,21 @@ _LINKS = {
 }
 _HEADER = "Traceback (most recent call last):\n"
 _REPEATS = 3
-_MAX_CHAIN = 32
-_MAX_FRAMES = 400
+_MAX_LINE = 32  # exceptions one behind the other in the text
+_MAX_FRAMES = 400  # at each end of a traceback
 _MAX_GROUP_WIDTH = 15
 _MAX_GROUP_DEPTH = 10
+_MAX_MEMBERS = 200  # of all groups together, since a group can hold itself many times
 _missing: set[str] = set()  # files without source, so that each is looked for on disk once and not per record
 
 
-def find_exception(record: Any) -> BaseException | None:
+def find_exception(info: Any) -> BaseException | None:
     """
-    Find the exception of a log record, whatever was given as `exc_info`.
+    Find the exception in what was given as `exc_info`.
 
     Args:
-        record: A LogRecord; `exc_info` may be a tuple, an exception, True, False, None or missing.
+        info: A tuple, an exception, True (the one being handled), False, None, or anything else.
     """
-    info = getattr(record, "exc_info", None)
     if isinstance(info, BaseException):
         return info
     if isinstance(info, tuple):
@@ -53,39 +57,46 @@ def describe(exc: BaseException, bounds: Bounds, tags: set[str]) -> dict[str, An
     Build the `exc` field of an exception.
 
     Returns:
-        `type`, `module`, `message`, `traceback`, and where there are some `notes` and `chain`, all plain text.
+        `type`, `module`, `message`, `traceback`, `fingerprint`, and where there are some `notes` and `chain`, all plain.
     """
-    field: dict[str, Any] = _name(exc)
-    field["message"] = _bounded(safe_text(exc, tags), bounds, tags)
-    text = _Text()
-    text.add(exc)
-    field["traceback"] = cut_middle(clean(str(text), tags), bounds.text, tags)
-    notes = _notes(exc)
+    field: dict[str, Any] = _name(exc, bounds, tags)
+    field["message"] = bounded(safe_text(exc, tags), bounds, tags)
+    field["traceback"] = format_traceback(exc, bounds, tags)
+    chain = list(_chain(exc))
+    field["fingerprint"] = fingerprint([exc, *(other for _, other in chain)], _walk)
+    notes = _notes(exc)[: bounds.chain]
     if notes:
-        field["notes"] = [_bounded(note, bounds, tags) for note in notes[:_MAX_CHAIN]]
-    chain = list(_chain(exc, bounds, tags))
-    if chain:
-        field["chain"] = chain
+        field["notes"] = [_short(note, bounds, tags) for note in notes]
+    if chain and bounds.chain:
+        field["chain"] = [
+            {
+                "relation": relation,
+                **_name(other, bounds, tags),
+                "message": _short(safe_text(other, tags), bounds, tags),
+            }
+            for relation, other in chain[: bounds.chain]
+        ]
     return field
 
 
-def cut_middle(text: str, limit: int, tags: set[str]) -> str:
-    """Cut a traceback so that its beginning and, above all, its end stay: the innermost frames and the message."""
-    if len(text) <= limit:
-        return text
-    head = limit // 4
-    cut(text, 0, tags)
-    return f"{text[:head]}\n… [cut: {len(text)} characters]\n{text[len(text) - (limit - head) :]}"
+def format_traceback(exc: BaseException, bounds: Bounds, tags: set[str]) -> str:
+    """Format an exception with its causes, contexts, notes and groups as the interpreter prints it, without carets."""
+    text = _Text()
+    text.add(exc)
+    return cut_middle(str(text), bounds, tags)
 
 
-def _bounded(text: str, bounds: Bounds, tags: set[str]) -> str:
-    text = clean(text, tags)
-    return cut(text, bounds.text, tags) if len(text) > bounds.text else text
+def _short(text: str, bounds: Bounds, tags: set[str]) -> str:
+    """Bound a text of which a record may hold many."""
+    text = bounded(text, bounds, tags)
+    limit = max(bounds.text // 32, bounds.name)
+    return bounded(text, Bounds(text=limit), tags) if len(text) > limit else text
 
 
-def _name(exc: BaseException) -> dict[str, Any]:
+def _name(exc: BaseException, bounds: Bounds, tags: set[str]) -> dict[str, Any]:
     kind = type(exc)
-    return {"type": str(kind.__qualname__), "module": str(kind.__module__)}
+    name = name_text(kind.__qualname__, bounds, tags) or "?"
+    return {"type": name, "module": name_text(kind.__module__, bounds, tags) or "?"}
 
 
 def _notes(exc: BaseException) -> list[str]:
@@ -99,7 +110,10 @@ def _notes(exc: BaseException) -> list[str]:
 
 
 def _members(exc: BaseException) -> tuple[BaseException, ...]:
-    return exc.exceptions if isinstance(exc, BaseExceptionGroup) else ()
+    if not isinstance(exc, BaseExceptionGroup):
+        return ()
+    # The tuple that the group was made with: a subclass may have an attribute of its own in its place.
+    return BaseExceptionGroup.exceptions.__get__(exc)  # type: ignore[no-any-return]
 
 
 def _linked(exc: BaseException) -> tuple[str, BaseException] | None:
@@ -111,20 +125,21 @@ def _linked(exc: BaseException) -> tuple[str, BaseException] | None:
     return None
 
 
-def _chain(exc: BaseException, bounds: Bounds, tags: set[str]) -> Iterator[dict[str, Any]]:
+def _chain(exc: BaseException) -> Iterator[tuple[str, BaseException]]:
+    """Yield the exceptions behind *exc*, the nearest first, each once."""
     seen = {id(exc)}
     todo = [exc]
-    count = 0
-    while todo and count < _MAX_CHAIN:
+    while todo:
         current = todo.pop(0)
         linked = _linked(current)
-        for relation, other in ([linked] if linked else []) + [("member", m) for m in _members(current)]:
-            if id(other) in seen or count >= _MAX_CHAIN:
-                continue
-            seen.add(id(other))
-            todo.append(other)
-            count += 1
-            yield {"relation": relation, **_name(other), "message": _bounded(safe_text(other, tags), bounds, tags)}
+        members = [("member", member) for member in _members(current)[:_MAX_LINE]]
+        for relation, other in [linked, *members] if linked else members:
+            if id(other) not in seen:
+                if len(seen) > _MAX_LINE:
+                    return
+                seen.add(id(other))
+                todo.append(other)
+                yield relation, other
 
 
 class _Text:
@@ -135,6 +150,7 @@ class _Text:
         self._depth = 0
         self._unclosed = False
         self._seen: set[int] = set()
+        self._left = _MAX_MEMBERS
 
     def __str__(self) -> str:
         return "".join(self._parts)
@@ -144,7 +160,7 @@ class _Text:
         line: list[tuple[BaseException, str]] = []
         current: BaseException | None = exc
         link = ""
-        while current is not None and id(current) not in self._seen and len(line) < _MAX_CHAIN:
+        while current is not None and (not line or id(current) not in self._seen) and len(line) < _MAX_LINE:
             self._seen.add(id(current))
             line.append((current, link))
             linked = _linked(current)
@@ -164,7 +180,7 @@ class _Text:
         members = _members(exc)
         if not members:
             self._put_body(exc, _HEADER)
-        elif self._depth > _MAX_GROUP_DEPTH:
+        elif self._depth > _MAX_GROUP_DEPTH or self._left <= 0:
             self._put(f"... (max_group_depth is {_MAX_GROUP_DEPTH})\n")
         else:
             outermost = self._depth == 0
@@ -176,7 +192,7 @@ class _Text:
     def _put_body(self, exc: BaseException, header: str, margin: str = "|") -> None:
         if exc.__traceback__ is not None:
             self._put(header, margin)
-            for text in _frames(exc.__traceback__):
+            for text in _frame_lines(exc.__traceback__):
                 self._put(text)
         for text in _last_lines(exc):
             self._put(text)
@@ -193,6 +209,7 @@ class _Text:
                 f"{'  ' * self._depth}{'+-' if number == 1 else '  '}+---------------- {title} ----------------\n"
             )
             self._depth += 1
+            self._left -= 1
             if number > len(shown):
                 self._put(f"and {more} more exception{'s' if more > 1 else ''}\n")
             else:
@@ -203,40 +220,46 @@ class _Text:
             self._depth -= 1
 
 
-def _frames(tb: TracebackType | None) -> Iterator[str]:
-    """Yield the lines of each frame; a frame that repeats more than three times is counted, as the interpreter does."""
-    frames: list[tuple[str, int, str, Any]] = []
+def _walk(tb: TracebackType | None) -> list[Frame]:
+    """List code, globals and line number of each frame, outermost first."""
+    frames: list[Frame] = []
     while tb is not None:
-        code = tb.tb_frame.f_code
-        frames.append((code.co_filename, tb.tb_lineno or 0, code.co_name, tb.tb_frame.f_globals))
+        frame = tb.tb_frame
+        frames.append((frame.f_code, frame.f_globals, tb.tb_lineno))
         tb = tb.tb_next
-    skipped = 0
-    if len(frames) > 2 * _MAX_FRAMES:
-        grouped = len(list(groupby(frames, key=lambda frame: frame[:3])))
-        if grouped > 2 * _MAX_FRAMES:
-            skipped = len(frames) - 2 * _MAX_FRAMES
-            frames = frames[:_MAX_FRAMES] + frames[-_MAX_FRAMES:]
-    shown = 0
-    for key, same in groupby(frames, key=lambda frame: frame[:3]):
-        group = list(same)
-        for *_, module in group[:_REPEATS]:
-            yield _frame(key[0], key[1], key[2], module)
-            shown += 1
-            if skipped and shown == _MAX_FRAMES:
-                yield f"  [{skipped} frames left out]\n"
-        if len(group) > _REPEATS:
-            more = len(group) - _REPEATS
+    return frames
+
+
+def _frame_lines(tb: TracebackType | None) -> Iterator[str]:
+    """Yield the lines of each frame; one that repeats more than three times is counted, as the interpreter does."""
+    frames = _walk(tb)
+    folded = [(frame, len(same)) for frame, same in _fold(frames)]
+    skipped = len(folded) - 2 * _MAX_FRAMES
+    if skipped > 0:
+        middle = sum(count for _, count in folded[_MAX_FRAMES:-_MAX_FRAMES])
+    for position, ((code, module, lineno), count) in enumerate(folded):
+        if skipped > 0 and _MAX_FRAMES <= position < len(folded) - _MAX_FRAMES:
+            if position == _MAX_FRAMES:
+                yield f"  [{middle} frames left out]\n"
+            continue
+        source = _source(code.co_filename, lineno, module)
+        shown = f"    {source}\n" if source else ""
+        text = f'  File "{code.co_filename}", line {lineno}, in {code.co_name}\n{shown}'
+        for _ in range(min(count, _REPEATS)):
+            yield text
+        if count > _REPEATS:
+            more = count - _REPEATS
             yield f"  [Previous line repeated {more} more time{'s' if more > 1 else ''}]\n"
 
 
-def _frame(filename: str, lineno: int, name: str, module: dict[str, Any]) -> str:
-    source = _source(filename, lineno, module)
-    shown = f"    {source}\n" if source else ""
-    return f'  File "{filename}", line {lineno}, in {name}\n{shown}'
+def _fold(frames: list[Frame]) -> Iterator[tuple[Frame, list[Frame]]]:
+    for _, same in groupby(frames, key=lambda frame: (frame[0].co_filename, frame[2], frame[0].co_name)):
+        group = list(same)
+        yield group[0], group
 
 
-def _source(filename: str, lineno: int, module: dict[str, Any]) -> str:
-    if filename in _missing:
+def _source(filename: str, lineno: int | None, module: dict[str, Any]) -> str:
+    if filename in _missing or lineno is None:
         return ""
     try:
         if filename not in linecache.cache:
@@ -257,11 +280,46 @@ def _last_lines(exc: BaseException) -> list[str]:
             return traceback.format_exception_only(kind, exc)
         except Exception:  # noqa: BLE001, S110 (attributes that user code has set)
             pass
-    name = (
-        kind.__qualname__ if kind.__module__ in ("__main__", "builtins") else f"{kind.__module__}.{kind.__qualname__}"
-    )
+    module, name = str(kind.__module__), str(kind.__qualname__)
+    name = name if module in ("__main__", "builtins") else f"{module}.{name}"
     text = safe_text(exc, set())
     lines = [f"{name}: {text}\n" if text else f"{name}\n"]
     for note in _notes(exc):
         lines.extend(f"{part}\n" for part in note.split("\n"))
     return lines
+
+
+def exception_fields(facts: dict[Any, Any], bounds: Bounds, tags: set[str]) -> dict[str, Any]:
+    """
+    Build `exc` and `stack` from a record's attributes.
+
+    An `exc_text` that another formatter left is used only where `exc_info` holds no exception: a record that came
+    through a socket or a queue has nothing else.
+    """
+    fields: dict[str, Any] = {}
+    exc = find_exception(facts.get("exc_info"))
+    if exc is not None:
+        fields["exc"] = _describe_anyhow(exc, bounds, tags)
+    else:
+        text = facts.get("exc_text")
+        if isinstance(text, str) and text:
+            fields["exc"] = {"traceback": cut_middle(safe_text(text, tags), bounds, tags)}
+    stack = facts.get("stack_info")
+    if stack is not None and stack is not False:
+        text = safe_text(stack, tags)
+        if text:
+            fields["stack"] = cut_middle(text, bounds, tags)
+    return fields
+
+
+def _describe_anyhow(exc: BaseException, bounds: Bounds, tags: set[str]) -> dict[str, Any]:
+    try:
+        return describe(exc, bounds, tags)
+    except Exception as error:  # noqa: BLE001 (an exception class that breaks its own description)
+        tags.add("jsonlog.value")
+        name = clean(str(type.__getattribute__(type(exc), "__name__")), tags)[: bounds.name]
+        return {
+            "type": name,
+            "message": f"could not be described: {type(error).__name__}",
+            "traceback": f"{name}: could not be described: {type(error).__name__}\n",
+        }
