@@ -23,10 +23,19 @@ PROJECT = "jsonlog-shipper-proof"
 IMAGE = "jsonlog-shipper:proof"
 FILES = ("docker-compose.yml", "tests/containers/compose.override.yml")
 SERVICES = ("app", "shipper", "elasticsearch")
-VOLUMES = ("logs", "state", "store")
-PATHS = ("/", "/healthz")
+# What a shop is asked, with answers of every kind: exceptions with causes, warnings, a slow one.
+PATHS = (
+    "/",
+    "/search?q=lamp",
+    "/order?item=book&user=ann",
+    "/order?card=slow&user=bob",
+    "/order?card=broken",
+    "/order?item=boat",
+    "/report?seconds=0.05",
+    "/nowhere",
+)
 # How long each may take to stop by itself: the grace periods of docker-compose.yml.
-GRACE_S = {"app": 10, "shipper": 30, "elasticsearch": 60}
+GRACE_S = {"app": 15, "shipper": 30, "elasticsearch": 60}
 DOWN_S = 2.0
 UP_TIMEOUT_S = 90.0
 FOUND_TIMEOUT_S = 60.0
@@ -78,11 +87,14 @@ def _prove_on(stack: Stack, tell: Callable[[str], None]) -> None:
                 tell(_round(stack, traffic, service, how, kills))
     _end_in_order(stack, tell)
     records = stack.records()
-    account = accounting.settle(records, traffic.answers, kills)
+    account = accounting.settle(records, stack.counted(), traffic.answers, kills)
     tell(
-        f"{account.records} records of {account.runs} writers: every (run, event.sequence) once, every writer 0..max; "
-        f"{account.requests} requests answered, {traffic.failures} not (their container was away), each answered one "
-        f"found once but {account.unlogged} that were answered in the instant before a SIGKILL, before the log call"
+        f"{account.counted} log calls counted by the application, {account.records} records of {account.runs} writers in the "
+        f"store: every (run, event.sequence) once, every writer from 0 without a gap"
+    )
+    tell(
+        f"{account.requests} requests answered, {traffic.failures} not (their container was away): each answered one found once, "
+        f"but {account.unlogged} that were answered in the instant before a SIGKILL"
     )
     if account.wrong:
         raise Disproved("\n".join(account.wrong))
@@ -113,7 +125,7 @@ def _end_in_order(stack: Stack, tell: Callable[[str], None]) -> None:
         tell(f"{service} ended with code {code} after {time.monotonic() - began:.1f} s")
         if code != 0:
             raise Disproved(f"{service} ended with code {code} after SIGTERM")
-    left = stack.files("logs", "*.jsonl")
+    left = stack.log_files()
     if left:
         raise Disproved(f"the shipper ended and left log files behind: {left}")
     tell("the shipper has deleted every log file: all of it is acknowledged")
@@ -200,11 +212,15 @@ class Stack:
             _, page = self._ask("POST", "/_search/scroll", {"scroll": "1m", "scroll_id": page["_scroll_id"]})
         return records
 
-    def files(self, volume: str, pattern: str) -> list[str]:
-        """List what lies in a volume, as a container sees it."""
-        program = f"import pathlib; print(*pathlib.Path('/v').glob({pattern!r}))"
-        mount = f"--volume={PROJECT}_{volume}:/v"
-        return self.engine("run", "--rm", "--network=none", mount, IMAGE, "python3", "-c", program).split()
+    def log_files(self) -> list[str]:
+        """List the log files that are left in the volume."""
+        return self._in_logs("import pathlib; print(*pathlib.Path('/logs').glob('*.jsonl'))").split()
+
+    def counted(self) -> int:
+        """The log calls that the application counted, in files that survive a SIGKILL."""
+        return int(
+            self._in_logs("import pathlib, shipper.demo.tally as t; print(t.total(pathlib.Path('/logs/tally')))")
+        )
 
     def logs(self) -> str:
         """The end of what each container printed, for a proof that failed."""
@@ -217,6 +233,10 @@ class Stack:
                 )
                 shown.append(f"--- {service}\n{said.stdout.decode(errors='replace')}")
         return "\n".join(shown)
+
+    def _in_logs(self, program: str) -> str:
+        mount = f"--volume={PROJECT}_logs:/logs"
+        return self.engine("run", "--rm", "--network=none", mount, IMAGE, "python3", "-c", program)
 
     def _app_answers(self) -> bool:
         answer = request(self.app_port, "/healthz")
