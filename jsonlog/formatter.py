@@ -190,8 +190,12 @@ class JsonFormatter(logging.Formatter):
 
         Raises: nothing for what the record holds; KeyboardInterrupt and SystemExit pass through.
         """
-        if not self._is_direct:
-            return self._carefully(record)
+        line = self._directly(record) if self._is_direct else None
+        # Not within an `except`: what `exc_info=True` means is asked of the interpreter.
+        return self._carefully(record) if line is None else line
+
+    def _directly(self, record: logging.LogRecord) -> bytes | None:
+        """Join a usual record from encoded pieces; None for an unusual one."""
         try:
             facts = record.__dict__
             message, args, exc_info, exc_text, stack, created, msecs, *_ = _HEAD(facts)
@@ -208,10 +212,10 @@ class JsonFormatter(logging.Formatter):
                 or len(message) > self._bounds.text
                 or not -0.001 <= created - second - millis / 1000 <= 0.001
             ):
-                return self._carefully(record)
+                return None
             if self._scrub is not None:
                 message = self._scrub(message)
-            extra: bytes | None = b"}"
+            extra = b"}"
             if len(facts) != _OWN or self._more_fields or bound.get():
                 extra = self._direct_extra(facts)
             end, trouble = self._end, b""
@@ -219,10 +223,10 @@ class JsonFormatter(logging.Formatter):
                 trouble, end = self._direct_trouble(facts)
             if facts.get("taskName") is not None or _OTEL in sys.modules:
                 end = self._with_task_and_trace(facts, end)
-            line = b"".join((moment[1], _MILLIS[millis], site, _dumps(message), trouble, process, end, extra))  # type: ignore[arg-type]
+            line = b"".join((moment[1], _MILLIS[millis], site, _dumps(message), trouble, process, end, extra))
         except Exception:  # noqa: BLE001 (something about the record is unusual)
-            return self._carefully(record)
-        return line if len(line) <= self._bounds.line else self._carefully(record)
+            return None
+        return line if len(line) <= self._bounds.line else None
 
     def edit(self, record: logging.LogRecord, fields: dict[str, Any]) -> None:
         """

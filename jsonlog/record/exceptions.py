@@ -34,7 +34,7 @@ _MAX_LINE = 32  # exceptions one behind the other in the text
 _MAX_FRAMES = 400  # at each end of a traceback
 _MAX_GROUP_WIDTH = 15
 _MAX_GROUP_DEPTH = 10
-_MAX_MEMBERS = 200  # of all groups together, since a group can hold itself many times
+_MAX_NODES = 500  # exceptions in one text: a group can hold the same one many times over
 _missing: set[str] = set()  # files without source, so that each is looked for on disk once and not per record
 
 
@@ -82,7 +82,7 @@ def describe(exc: BaseException, bounds: Bounds, tags: set[str]) -> dict[str, An
 def format_traceback(exc: BaseException, bounds: Bounds, tags: set[str]) -> str:
     """Format an exception with its causes, contexts, notes and groups as the interpreter prints it, without carets."""
     text = _Text()
-    text.add(exc)
+    text.add(_tree(exc))
     return cut_middle(str(text), bounds, tags)
 
 
@@ -142,6 +142,48 @@ def _chain(exc: BaseException) -> Iterator[tuple[str, BaseException]]:
                 yield relation, other
 
 
+class _Node:
+    """One appearance of an exception in the text: with what stands above it, and its members if it is a group."""
+
+    __slots__ = ("above", "exc", "members", "relation")
+
+    def __init__(self, exc: BaseException) -> None:
+        self.exc = exc
+        self.relation = ""
+        self.above: _Node | None = None
+        self.members: list[_Node] | None = []
+
+
+def _tree(exc: BaseException) -> _Node:
+    """
+    Arrange an exception and those behind it.
+
+    What is shown already is not shown above another one again. The order of the visits is `traceback`'s own, so that
+    an exception that appears twice has its causes at the same place.
+    """
+    root = _Node(exc)
+    seen = {id(exc)}
+    todo = [root]
+    left = _MAX_NODES
+    while todo:
+        node = todo.pop()
+        linked = _linked(node.exc)
+        if linked and id(linked[1]) not in seen and left > 0:
+            seen.add(id(linked[1]))
+            node.relation, node.above = linked[0], _Node(linked[1])
+            todo.append(node.above)
+            left -= 1
+        members = _members(node.exc)
+        if len(members) > left:
+            node.members = None
+        else:
+            node.members = [_Node(member) for member in members]
+            seen.update(map(id, members))
+            todo.extend(node.members)
+            left -= len(members)
+    return root
+
+
 class _Text:
     """Collects the text of a traceback; members of a group stand behind a margin, as the interpreter prints them."""
 
@@ -149,26 +191,19 @@ class _Text:
         self._parts: list[str] = []
         self._depth = 0
         self._unclosed = False
-        self._seen: set[int] = set()
-        self._left = _MAX_MEMBERS
 
     def __str__(self) -> str:
         return "".join(self._parts)
 
-    def add(self, exc: BaseException) -> None:
+    def add(self, node: _Node) -> None:
         """Add an exception after its causes and contexts, oldest first."""
-        line: list[tuple[BaseException, str]] = []
-        current: BaseException | None = exc
-        link = ""
-        while current is not None and (not line or id(current) not in self._seen) and len(line) < _MAX_LINE:
-            self._seen.add(id(current))
-            line.append((current, link))
-            linked = _linked(current)
-            link, current = (_LINKS[linked[0]], linked[1]) if linked else ("", None)
+        line = [node]
+        while line[-1].above is not None and len(line) < _MAX_LINE:
+            line.append(line[-1].above)
         for position in range(len(line) - 1, -1, -1):
-            self._add_one(line[position][0])
+            self._add_one(line[position])
             if position:
-                self._put(line[position][1])
+                self._put(_LINKS[line[position - 1].relation])
 
     def _put(self, text: str, margin: str = "|") -> None:
         if self._depth:
@@ -176,17 +211,19 @@ class _Text:
             text = "".join(f"{lead}{part}\n" for part in text[:-1].split("\n"))
         self._parts.append(text)
 
-    def _add_one(self, exc: BaseException) -> None:
-        members = _members(exc)
-        if not members:
-            self._put_body(exc, _HEADER)
-        elif self._depth > _MAX_GROUP_DEPTH or self._left <= 0:
+    def _add_one(self, node: _Node) -> None:
+        if node.members == []:
+            self._put_body(node.exc, _HEADER)
+        elif self._depth > _MAX_GROUP_DEPTH:
             self._put(f"... (max_group_depth is {_MAX_GROUP_DEPTH})\n")
         else:
             outermost = self._depth == 0
             self._depth += outermost
-            self._put_body(exc, "Exception Group " + _HEADER, "+" if outermost else "|")
-            self._add_members(members)
+            self._put_body(node.exc, "Exception Group " + _HEADER, "+" if outermost else "|")
+            if node.members is None:
+                self._put(f"... (more than {_MAX_NODES} exceptions)\n")
+            else:
+                self._add_members(node.members)
             self._depth -= outermost
 
     def _put_body(self, exc: BaseException, header: str, margin: str = "|") -> None:
@@ -197,7 +234,7 @@ class _Text:
         for text in _last_lines(exc):
             self._put(text)
 
-    def _add_members(self, members: tuple[BaseException, ...]) -> None:
+    def _add_members(self, members: list[_Node]) -> None:
         shown = members[:_MAX_GROUP_WIDTH]
         more = len(members) - len(shown)
         self._unclosed = False
@@ -209,7 +246,6 @@ class _Text:
                 f"{'  ' * self._depth}{'+-' if number == 1 else '  '}+---------------- {title} ----------------\n"
             )
             self._depth += 1
-            self._left -= 1
             if number > len(shown):
                 self._put(f"and {more} more exception{'s' if more > 1 else ''}\n")
             else:

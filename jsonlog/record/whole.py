@@ -51,9 +51,7 @@ def build_whole(
     """
     fields = _read(record, options, bounds, tags, entity_id)
     if edit is not None:
-        try:
-            edit(record, fields)
-        except Exception:  # noqa: BLE001 (user code; what it had changed by then is thrown away)
+        if not _edited(record, fields, edit):
             fields = _read(record, options, bounds, tags, entity_id)
             tags.add(TAG_VALUE)
         fields = _cleaned(fields, bounds, tags)
@@ -65,6 +63,15 @@ def build_whole(
         place_extra(fields, options.extra_key, tags)
         _put_tags(fields, options, tags)
     return ordered(fields, options.order) if options.order else fields
+
+
+def _edited(record: Any, fields: dict[str, Any], edit: Callable[[Any, dict[str, Any]], None]) -> bool:
+    """Run the hook; False when it failed: what it had changed by then is to be thrown away."""
+    try:
+        edit(record, fields)
+    except Exception:  # noqa: BLE001 (user code)
+        return False
+    return True
 
 
 def _read(record: Any, options: Options, bounds: Bounds, tags: set[str], entity_id: str) -> dict[str, Any]:
