@@ -51,19 +51,20 @@ def search(store: Store, condition: Condition, limit: int) -> Found:
     Raises:
         QueryTimeout: It took too long.
     """
-    order = "ORDER BY time DESC, source DESC, number DESC LIMIT ?"
     with store.reading() as (cursor, view):
-        ((total,),) = _run(cursor, f"SELECT count(*) FROM ({view}) WHERE {condition.sql}", condition.parameters)
-        sql = f"SELECT time, bytes FROM ({view}) WHERE {condition.sql} {order}"
-        newest = _run(cursor, sql, (*condition.parameters, limit))
-        sizes = itertools.accumulate(size for _, size in newest)
+        # One pass counts and picks; the long column is then read for what is shown only.
+        sql = f"""SELECT count(*), coalesce(max(row(time, source, number, bytes), {limit:d}), [])
+                  FROM ({view}) WHERE {condition.sql}"""
+        ((total, newest),) = _run(cursor, sql, condition.parameters)
+        sizes = itertools.accumulate(size for _, _, _, size in newest)
         fitting = max(1, sum(size <= MAX_ANSWER_BYTES for size in sizes)) if newest else 0
         if not fitting:
             return Found(total, ())
-        # The oldest time that is wanted lets all other row groups be skipped when the long column is read.
-        window = all_of(condition, Condition("time >= ?", (newest[fitting - 1][0],)))
-        sql = f"SELECT id, coalesce(original, CAST(record AS VARCHAR)) FROM ({view}) WHERE {window.sql} {order}"
-        records = _run(cursor, sql, (*window.parameters, fitting))
+        # The oldest time that is wanted lets all other row groups be skipped.
+        window = all_of(Condition("time >= ?", (newest[fitting - 1][0],)), condition)
+        sql = f"""SELECT id, coalesce(original, CAST(record AS VARCHAR)) FROM ({view}) WHERE {window.sql}
+                  ORDER BY time DESC, source DESC, number DESC LIMIT {fitting:d}"""
+        records = _run(cursor, sql, window.parameters)
     return Found(total, tuple((id_, text) for id_, text in records))
 
 
@@ -81,17 +82,18 @@ def histogram(store: Store, condition: Condition, start: datetime | None, end: d
     """
     condition = all_of(condition, between(start, end))
     with store.reading() as (cursor, view):
-        sql = f"SELECT epoch_ms(min(time)), epoch_ms(max(time)) FROM ({view}) WHERE {condition.sql}"
-        ((oldest, newest),) = _run(cursor, sql, condition.parameters)
+        sql = f"""CREATE TEMP TABLE matching AS
+                  SELECT epoch_ms(time) AS ms, coalesce(level, '') AS level FROM ({view}) WHERE {condition.sql}"""
+        _run(cursor, sql, condition.parameters)
+        ((oldest, newest),) = _run(cursor, "SELECT min(ms), max(ms) FROM matching", ())
         if oldest is None:
             return Histogram(_STEPS_MS[0], ())
         # Never wider than the times that a record can have, whatever was asked.
         first = max(_milliseconds(start), EARLIEST_MS) if start else oldest
         last = min(_milliseconds(end), LATEST_MS) - 1 if end else newest
         interval = next((step for step in _STEPS_MS if (last - first) // step < MAX_BUCKETS), _STEPS_MS[-1])
-        sql = f"""SELECT epoch_ms(time) // {interval} * {interval}, coalesce(level, ''), count(*)
-                  FROM ({view}) WHERE {condition.sql} GROUP BY ALL"""
-        counts = _run(cursor, sql, condition.parameters)
+        sql = f"SELECT ms // {interval} * {interval}, level, count(*) FROM matching GROUP BY ALL"
+        counts = _run(cursor, sql, ())
     buckets: dict[int, dict[str, int]] = {at: {} for at in range(first // interval * interval, last + 1, interval)}
     common = _most_common(counts)
     for at, level, count in counts:

@@ -63,6 +63,7 @@ def records() -> Iterator[dict[str, Any]]:
         service={"name": EVIL},
         log={"level": EVIL, "logger": EVIL},
         exc={"type": EVIL, "chain": [EVIL, 7, {}]},
+        **{"@timestamp": now.isoformat()},
     )
 
 
