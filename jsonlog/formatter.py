@@ -203,6 +203,8 @@ class JsonFormatter(logging.Formatter):
             second, millis = int(created), int(msecs)
             moment = self._moment
             if moment[0] != second:
+                if second <= 0:  # `int` rounds the other way there
+                    return None
                 moment = self._moment = (second, b'{"@timestamp":"' + format_second(second).encode())
             if args:
                 message = message % args
