@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from schemas import dashboards, kibana
 from schemas.fields import FIELDS, KEY, MARKS, OWN, SAME, VERSION, Field, Writer, aliases
 from schemas.stores import (
     BESIDE_MAPPINGS,
@@ -247,6 +248,10 @@ def _pretty(value: Json) -> str:
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
+def _lines(values: Iterable[Json]) -> str:
+    return "".join(json.dumps(value, ensure_ascii=False) + "\n" for value in values)
+
+
 def _between_marks(path: str, made: str) -> str:
     """Put *made* where the marks stand in the page that is there; the rest of the page is written by hand."""
     text = (ROOT / path).read_text(encoding="utf-8")
@@ -262,6 +267,8 @@ FILES: dict[str, Callable[[], str]] = {
     "schemas/record.schema.json": lambda: _pretty(record_schema()),
     "schemas/elasticsearch.json": lambda: _pretty(index_template("elasticsearch")),
     "schemas/opensearch.json": lambda: _pretty(index_template("opensearch")),
+    "schemas/kibana.ndjson": lambda: _lines(kibana.objects()),
+    "schemas/opensearch-dashboards.ndjson": lambda: _lines(dashboards.objects()),
     "schemas/README.md": lambda: _between_marks("schemas/README.md", glance()),
     "docs/fields.md": lambda: _between_marks("docs/fields.md", fields_table()),
 }

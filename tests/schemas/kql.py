@@ -1,0 +1,104 @@
+"""Turns KQL into the query that Kibana and OpenSearch Dashboards send for it, as far as our own queries use the language.
+
+What is sent for which form is that of `@kbn/es-query` (`functions/is`, `range`, `exists`, `and`, `or`, `not`): a word becomes
+`match`, a phrase `match_phrase`, a lone star `exists`, other wildcards `query_string`, and a value without a field `multi_match`
+over the index's default fields.
+"""
+
+import re
+from typing import Any
+
+Query = dict[str, Any]
+
+TOKEN = re.compile(r'\s*("(?:\\.|[^"\\])*"|[()]|<=|>=|[<>:]|(?:\\.|[^\s()<>:"\\])+)')
+KEYWORDS = ("and", "or", "not")
+BOUNDS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
+
+
+def to_query(text: str) -> Query:
+    """The query for *text*; raises ValueError where it cannot be read."""
+    if not text.strip():
+        return {"match_all": {}}
+    tokens = TOKEN.findall(text)
+    if "".join(tokens).replace(" ", "") != re.sub(r"\s", "", text) and '"' not in text:
+        raise ValueError(f"cannot be read: {text}")
+    parser = _Parser(tokens)
+    query = parser.any_of(parser.clause)
+    if parser.tokens:
+        raise ValueError(f"left over: {parser.tokens}")
+    return query
+
+
+class _Parser:
+    def __init__(self, tokens: list[str]) -> None:
+        self.tokens = tokens
+
+    def peek(self) -> str:
+        return self.tokens[0].lower() if self.tokens else ""
+
+    def take(self, *wanted: str) -> bool:
+        if self.peek() in wanted:
+            self.tokens.pop(0)
+            return True
+        return False
+
+    def any_of(self, one: Any) -> Query:
+        queries = [self.all_of(one)]
+        while self.take("or"):
+            queries.append(self.all_of(one))
+        return queries[0] if len(queries) == 1 else {"bool": {"should": queries, "minimum_should_match": 1}}
+
+    def all_of(self, one: Any) -> Query:
+        queries = [self.negated(one)]
+        while self.take("and"):
+            queries.append(self.negated(one))
+        return queries[0] if len(queries) == 1 else {"bool": {"filter": queries}}
+
+    def negated(self, one: Any) -> Query:
+        if self.take("not"):
+            return {"bool": {"must_not": self.negated(one)}}
+        return one()
+
+    def clause(self) -> Query:
+        if self.take("("):
+            inner = self.any_of(self.clause)
+            self.close()
+            return inner
+        value, quoted = self.literal()
+        if self.take(":"):
+            if self.take("("):
+                inner = self.any_of(lambda: _is(value, *self.literal()))
+                self.close()
+                return inner
+            return _is(value, *self.literal())
+        if self.peek() in BOUNDS:
+            bound = BOUNDS[self.tokens.pop(0)]
+            return {"range": {value: {bound: self.literal()[0]}}}
+        return _is(None, value, quoted)
+
+    def close(self) -> None:
+        if not self.take(")"):
+            raise ValueError(f"a bracket is missing before {self.tokens}")
+
+    def literal(self) -> tuple[str, bool]:
+        """One value: a phrase, or all the words up to the next sign or keyword."""
+        words: list[str] = []
+        while self.tokens and self.peek() not in (*KEYWORDS, *BOUNDS, "(", ")", ":"):
+            word = self.tokens.pop(0)
+            if word.startswith('"'):
+                return re.sub(r"\\(.)", r"\1", word[1:-1]), True
+            words.append(re.sub(r"\\(.)", r"\1", word))
+        if not words:
+            raise ValueError(f"a value is missing before {self.tokens}")
+        return " ".join(words), False
+
+
+def _is(field: str | None, value: str, quoted: bool) -> Query:
+    if "*" in value and not quoted:
+        if value == "*":
+            return {"exists": {"field": field}} if field else {"match_all": {}}
+        escaped = re.sub(r'([+\-=&|><!(){}\[\]^"~?:\\/ ])', r"\\\1", value)
+        return {"query_string": {"query": escaped, **({"fields": [field]} if field else {})}}
+    if field is None:
+        return {"multi_match": {"type": "phrase" if quoted else "best_fields", "query": value, "lenient": True}}
+    return {"match_phrase" if quoted else "match": {field: value}}
