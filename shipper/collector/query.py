@@ -248,8 +248,6 @@ class _Parser:
         return condition
 
     def either(self, field: _Field | None, depth: int) -> Condition:
-        if depth > MAX_DEPTH:
-            self.fail(f"parentheses are nested more than {MAX_DEPTH} deep")
         choices = [self.both(field, depth)]
         while self.keyword("OR"):
             choices.append(self.both(field, depth))

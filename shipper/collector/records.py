@@ -142,26 +142,11 @@ def parse_runs(header: str) -> tuple[Run, ...]:
     return tuple(runs)
 
 
-def split_lines(body: bytes) -> list[bytes]:
-    """Cut a body into its lines.
-
-    Args:
-        body: NDJSON; the last line may lack its newline.
-
-    Returns:
-        The lines without their newlines, blank ones included.
-    """
-    lines = body.split(b"\n")
-    if not lines[-1]:
-        lines.pop()
-    return lines
-
-
-def read_rows(lines: list[bytes], runs: tuple[Run, ...] | None, arrival: Arrival) -> Iterator[Row]:
+def read_rows(body: bytes, runs: tuple[Run, ...] | None, arrival: Arrival) -> Iterator[Row]:
     """Turn the lines of a body into rows, one at a time.
 
     Args:
-        lines: What :func:`split_lines` gave.
+        body: NDJSON; the last line may lack its newline.
         runs: The ids that came with the body, or None where none did.
         arrival: When it came.
 
@@ -171,13 +156,24 @@ def read_rows(lines: list[bytes], runs: tuple[Run, ...] | None, arrival: Arrival
     Raises:
         BodyError: A line is no JSON object, or the ids are not as many as the lines.
     """
-    if runs is not None and (count := sum(run.count for run in runs)) != len(lines):
-        raise BodyError(f"Shipper-Lines counts {count} lines, the body has {len(lines)}")
+    total = body.count(b"\n") + (not body.endswith(b"\n") and body != b"")
+    if runs is not None and (count := sum(run.count for run in runs)) != total:
+        raise BodyError(f"Shipper-Lines counts {count} lines, the body has {total}")
     identities = None if runs is None else _identities(runs)
-    for index, line in enumerate(lines):
+    for index, line in enumerate(_lines(body)):
         identity = next(identities) if identities else None
         if line and not line.isspace():
             yield _row(line.removesuffix(b"\r"), index, identity, arrival)
+
+
+def _lines(body: bytes) -> Iterator[bytes]:
+    """One at a time: a list of them would double the memory that a body takes."""
+    start = 0
+    while start < len(body):
+        end = body.find(b"\n", start)
+        end = len(body) if end < 0 else end
+        yield body[start:end]
+        start = end + 1
 
 
 def _identities(runs: Iterable[Run]) -> Iterator[tuple[str, int]]:

@@ -45,7 +45,7 @@ from typing import Any
 
 import duckdb
 
-from shipper.collector.records import Arrival, Row, Run, Spans, read_rows, split_lines
+from shipper.collector.records import Arrival, Row, Run, Spans, read_rows
 
 SEAL_ROWS = 100_000
 SEAL_BYTES = 64 * 2**20
@@ -191,7 +191,7 @@ class Store:
         arrival = Arrival(time.time_ns() // 1_000, f"anonymous-{secrets.token_hex(8)}-")
         with self._writing:
             try:
-                return self._add(read_rows(split_lines(body), runs, arrival))
+                return self._add(read_rows(body, runs, arrival))
             except (duckdb.Error, OSError, MemoryError) as exc:
                 self._reopen_if_broken(exc)
                 raise StoreUnavailable(f"the records could not be written: {_one_line(exc)}") from exc

@@ -5,14 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.collector.records import Arrival, BodyError, Row, Run, Spans, parse_runs, read_rows, split_lines
+from shipper.collector.records import Arrival, BodyError, Row, Run, Spans, parse_runs, read_rows
 from tests.collector.conftest import record
 
 ARRIVAL = Arrival(1_790_000_000_000_000, "anonymous-")
 
 
 def rows(body: bytes, *runs: Run) -> list[Row]:
-    return list(read_rows(split_lines(body), runs or None, ARRIVAL))
+    return list(read_rows(body, runs or None, ARRIVAL))
 
 
 def row(line: bytes) -> Row:
@@ -73,6 +73,15 @@ def test_blank_lines_count_for_ids() -> None:
     """A blank line is no record, but it has a number."""
     found = rows(b'{"a":1}\n\n \r\n{"a":2}', Run("k", 0xE, 4))
     assert [(r.source, r.number) for r in found] == [("k-", 0xE), ("k-", 0x11)]
+
+
+@given(st.lists(st.sampled_from([b"{}", b"", b" "])), st.booleans())
+def test_lines_are_counted_alike(lines: list[bytes], ended: bool) -> None:
+    """The number of lines that must match the header is the number of lines that are read, blank ends included."""
+    body = b"\n".join(lines) + (b"\n" if ended else b"")
+    split = body.split(b"\n")
+    expected = split if split[-1] else split[:-1]
+    assert len(rows(body, Run("k", 0, len(expected)))) == expected.count(b"{}") if expected else rows(body) == []
 
 
 def test_counts_that_do_not_match() -> None:
