@@ -10,151 +10,29 @@ import copy
 import difflib
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas import dashboards, kibana
-from schemas.fields import FIELDS, KEY, MARKS, OWN, SAME, VERSION, Field, Writer, aliases
-from schemas.stores import (
-    BESIDE_MAPPINGS,
-    DATA_STREAM,
-    INDEXED,
-    PATTERN,
-    PRIORITY,
-    SETTINGS,
-    Json,
-    Store,
-    dynamic_templates,
-)
+from schemas.fields import FIELDS, OWN, PROFILES, SAME, Field, Writer
+from schemas.record import LINE_FIELDS, ecs_schema, record_schema, tops
+from schemas.stores import STORES, Json
+from schemas.templates import index_template, properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from schemas.fields import Profile
+    from schemas.stores import Store
 
 ROOT = Path(__file__).resolve().parent.parent
 BEGIN = "<!-- made by `python -m schemas.build` from schemas/fields.py -->"
 END = "<!-- end -->"
 
-LINE_FIELDS = tuple(row for row in FIELDS if row.writer != "shipper")
-"""The fields that stand in the lines of our own files."""
+BY_NAME = {row.name: row for row in FIELDS}
 
-
-# --- the JSON Schema -------------------------------------------------------------------------------------------------
-
-
-def record_schema() -> Json:
-    """Describe one line of our own files; `$defs/record` is what `format()` alone gives, not yet numbered."""
-    numbers = tuple(dict.fromkeys(top(row) for row in LINE_FIELDS if row.writer == "handler"))
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "$id": f"urn:jsonlog-shipper:record:{VERSION}",
-        "title": "A record of jsonlog: one line of its files",
-        "$comment": "Made by `python -m schemas.build` from schemas/fields.py.",
-        "$ref": "#/$defs/record",
-        "required": list(numbers),
-        "$defs": {
-            "record": {
-                "title": "A record as the formatter gives it: the handler has not numbered it yet",
-                **_object_schema("", tops(LINE_FIELDS)),
-                # Half a number is none.
-                "dependentRequired": {name: [other for other in numbers if other != name] for name in numbers},
-            },
-            "value": {
-                "title": "Any value, so long as the stores take the keys in it",
-                "propertyNames": {"pattern": KEY},
-                "additionalProperties": {"$ref": "#/$defs/value"},
-                "items": {"$ref": "#/$defs/value"},
-            },
-        },
-    }
-
-
-def _object_schema(prefix: str, names: Iterable[str]) -> Json:
-    required = [name for name in names if _is_required(prefix + name)]
-    return {
-        "type": "object",
-        "properties": {name: _schema(prefix + name) for name in names},
-        **({"required": required} if required else {}),
-        "additionalProperties": False,
-        **({} if required else {"minProperties": 1}),
-    }
-
-
-def _schema(name: str) -> Json:
-    row = BY_NAME.get(name)
-    members = tops(LINE_FIELDS, name + ".")
-    if row is None:
-        return _object_schema(name + ".", members)
-    about: Json = {"description": row.about, "examples": [row.example]}
-    if row.json == "object[]":
-        return {**about, "type": "array", "minItems": 1, "items": _object_schema(name + ".", members)}
-    if row.json == "string[]":
-        items: Json = {"type": "string"}
-        if name == "tags":  # other words are the user's; in our own namespace only those that are documented
-            items = {**items, "anyOf": [{"enum": list(MARKS)}, {"not": {"pattern": "^jsonlog\\."}}]}
-        return {**about, "type": "array", "minItems": 1, **row.form, "items": items}
-    if row.index == "free":
-        return {**about, "type": "object", "minProperties": 1, "$ref": "#/$defs/value"}
-    if row.json == "object":
-        return {**about, "type": "object", "minProperties": 1, **row.form}
-    return {**about, "type": row.json, **row.form}
-
-
-def _is_required(name: str) -> bool:
-    within = [row for row in LINE_FIELDS if row.name == name or row.name.startswith(name + ".")]
-    itself = BY_NAME.get(name)
-    return any(row.presence == "always" for row in within) or (
-        itself is not None and itself.presence == "with its object"
-    )
-
-
-# --- the index templates ---------------------------------------------------------------------------------------------
-
-
-def index_template(store: Store) -> Json:
-    """Give the body of `PUT _index_template/jsonlog`."""
-    return {
-        "index_patterns": [PATTERN],
-        "priority": PRIORITY,
-        "data_stream": DATA_STREAM[store],
-        "version": VERSION,
-        "_meta": {"managed_by": "jsonlog-shipper", "schema": str(VERSION)},
-        "template": {
-            "settings": {"index": SETTINGS[store]},
-            "mappings": {
-                "_meta": {"managed_by": "jsonlog-shipper", "schema": str(VERSION)},
-                "dynamic": False,
-                "date_detection": True,
-                "dynamic_date_formats": ["strict_date_time||strict_date_time_no_millis"],
-                "numeric_detection": False,
-                "dynamic_templates": dynamic_templates(store),
-                "properties": properties(store),
-            },
-            **BESIDE_MAPPINGS[store],
-        },
-    }
-
-
-def properties(store: Store) -> Json:
-    """Give the mapping of every field in the table, and of the names that ECS has for some of them."""
-    leaves: dict[str, Json] = {row.name: INDEXED[row.index][store] for row in FIELDS if row.index != "parts"}
-    leaves |= {name: {"type": "alias", "path": path} for name, path in aliases().items()}
-    tree: Json = {}
-    for name, mapping in leaves.items():
-        *parents, last = name.split(".")
-        here = tree
-        for parent in parents:
-            here = _properties_of(here, parent)
-        here[last] = mapping
-    return tree
-
-
-def _properties_of(tree: Json, name: str) -> Json:
-    node = tree.setdefault(name, {"properties": {}})
-    if not isinstance(node, dict) or "properties" not in node:
-        message = f"{name} is a value and an object at once"
-        raise TypeError(message)
-    inner: Json = node["properties"]
-    return inner
+__all__ = ["BY_NAME", "FILES", "LINE_FIELDS", "ROOT", "example", "index_template", "main", "properties"]
 
 
 # --- the tables for people -------------------------------------------------------------------------------------------
@@ -225,22 +103,6 @@ def glance() -> str:
     return "\n".join(lines)
 
 
-# --- names -----------------------------------------------------------------------------------------------------------
-
-BY_NAME = {row.name: row for row in FIELDS}
-
-
-def top(row: Field) -> str:
-    """Name the field of the record that *row* stands in."""
-    return row.name.partition(".")[0]
-
-
-def tops(rows: Iterable[Field], prefix: str = "") -> tuple[str, ...]:
-    """Name what stands directly below *prefix*, in the order of the table."""
-    names = (row.name.removeprefix(prefix) for row in rows if row.name.startswith(prefix))
-    return tuple(dict.fromkeys(name.partition(".")[0] for name in names))
-
-
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
@@ -263,10 +125,18 @@ def _between_marks(path: str, made: str) -> str:
     return f"{head}{BEGIN}\n\n{made}\n\n{END}{tail}"
 
 
+def _template(store: Store, profile: Profile) -> str:
+    return _pretty(index_template(store, profile))
+
+
 FILES: dict[str, Callable[[], str]] = {
     "schemas/record.schema.json": lambda: _pretty(record_schema()),
-    "schemas/elasticsearch.json": lambda: _pretty(index_template("elasticsearch")),
-    "schemas/opensearch.json": lambda: _pretty(index_template("opensearch")),
+    "schemas/record-ecs.schema.json": lambda: _pretty(ecs_schema()),
+    **{
+        f"schemas/{store}{'' if profile == 'jsonlog' else '-' + profile}.json": partial(_template, store, profile)
+        for store in STORES
+        for profile in PROFILES
+    },
     "schemas/kibana.ndjson": lambda: _lines(kibana.objects()),
     "schemas/opensearch-dashboards.ndjson": lambda: _lines(dashboards.objects()),
     "schemas/README.md": lambda: _between_marks("schemas/README.md", glance()),

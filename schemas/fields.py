@@ -13,7 +13,7 @@ Rules that the rows keep:
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -107,6 +107,15 @@ FIELDS: tuple[Field, ...] = (
         form={"minimum": 0, "maximum": 999},
     ),
     Field("log.level", "string", "level", "ERROR", "The name of the level.", presence="always", form=NOT_EMPTY),
+    Field(
+        "log.level_number",
+        "integer",
+        "long",
+        40,
+        "The number of the level; only where `level_number` asks for it.",
+        ecs=OWN,
+        form={"minimum": -LONG_MAX, "maximum": LONG_MAX},
+    ),
     Field("log.logger", "string", "keyword", "shop.pay", "The name of the logger."),
     Field("log.origin.file.name", "string", "keyword", "pay.py", "The source file of the log call."),
     Field("log.origin.file.line", "integer", "integer", 12, "The line of the log call.", form={"minimum": 0}),
@@ -345,6 +354,40 @@ FIELDS: tuple[Field, ...] = (
 )
 
 
+Profile = Literal["jsonlog", "ecs", "foreign"]
+PROFILES: tuple[Profile, ...] = ("jsonlog", "ecs", "foreign")
+"""Our record, our record in names of ECS alone, and what other programs write."""
+
+IN_ECS: dict[str, str | None] = {
+    "msecs": None,
+    "log.level_number": "jsonlog.level_number",
+    "exc.module": "jsonlog.module",
+    "exc.fingerprint": "jsonlog.fingerprint",
+    "exc.notes": "jsonlog.notes",
+    "exc.chain": "jsonlog.chain",
+    "stack": "jsonlog.stack",
+    "process.task.name": "jsonlog.task",
+}
+"""What profile `ecs` calls the fields that ECS has not, beside `extra` and `run`; None for what it leaves out."""
+
+
 def aliases() -> dict[str, str]:
     """Name the fields that ECS calls otherwise: ECS name to ours."""
     return {row.ecs: row.name for row in FIELDS if row.ecs not in (SAME, OWN)}
+
+
+def moves() -> dict[str, str | None]:
+    """Say where each field is in profile `ecs`, if not under its own name; None where it is left out."""
+    return {ours: ecs for ecs, ours in aliases().items()} | IN_ECS
+
+
+def ecs_rows() -> tuple[Field, ...]:
+    """Give the table as profile `ecs` has it."""
+    where = moves()
+    rows: list[Field] = []
+    for row in FIELDS:
+        moved = next((name for name in where if row.name == name or row.name.startswith(name + ".")), None)
+        target = row.name if moved is None else where[moved]
+        if target is not None:
+            rows.append(row if moved is None else replace(row, name=target + row.name.removeprefix(moved)))
+    return tuple(rows)

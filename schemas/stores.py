@@ -31,8 +31,6 @@ Store = Literal["elasticsearch", "opensearch"]
 Json = dict[str, object]
 
 STORES: Final[tuple[Store, ...]] = ("elasticsearch", "opensearch")
-PATTERN = "logs-*.jsonlog-*"
-PRIORITY = 251  # above the built-in `logs-*-*` (100) and what integrations install (200, 250)
 
 _KEYWORD: Final[Json] = {"type": "keyword", "ignore_above": 1024}
 _TEXT: Final[dict[Store, Json]] = {
@@ -82,23 +80,40 @@ _LIKE_AN_ID = "(.*[._])?(id|uid|uuid|key|code|phone|zip)|.*Id"
 
 def dynamic_templates(store: Store) -> list[Json]:
     """Say how the fields in `extra` are indexed when they are first seen; the first rule that matches counts."""
-    rules: tuple[tuple[str, Json], ...] = (
-        (
-            "extra_id",
-            {
-                "match_pattern": "regex",
-                "match": _LIKE_AN_ID,
-                "match_mapping_type": "long",
-                "mapping": _KEYWORD,
-            },
-        ),
-        ("extra_bool", {"match_mapping_type": "boolean", "mapping": _BOOLEAN[store]}),
-        ("extra_long", {"match_mapping_type": "long", "mapping": _DOUBLE}),
-        ("extra_double", {"match_mapping_type": "double", "mapping": _DOUBLE}),
-        ("extra_date", {"match_mapping_type": "date", "mapping": _DATE}),
-        ("extra_string", {"match_mapping_type": "string", "mapping": _KEYWORD}),
+    return [{f"extra_{name}": {"path_match": "extra.*", **rule}} for name, rule in _rules(store)]
+
+
+# What other programs call a text that is read, not counted.
+_LIKE_A_TEXT = "(.*[._])?(msg|text|body|exception|exc_info|traceback|stack|stack_?trace)"
+
+
+def foreign_templates(store: Store) -> list[Json]:
+    """Say how any field is indexed when it is first seen, in the lines of other programs."""
+    text: Json = {
+        "match_pattern": "regex",
+        "match": _LIKE_A_TEXT,
+        "match_mapping_type": "string",
+        "mapping": _TEXT[store],
+    }
+    rules: list[Json] = [{name: rule} for name, rule in _rules(store)]
+    return [{"text": text}, *rules]
+
+
+def _rules(store: Store) -> tuple[tuple[str, Json], ...]:
+    number: Json = {
+        "match_pattern": "regex",
+        "match": _LIKE_AN_ID,
+        "match_mapping_type": "long",
+        "mapping": _KEYWORD,
+    }
+    return (
+        ("id", number),
+        ("bool", {"match_mapping_type": "boolean", "mapping": _BOOLEAN[store]}),
+        ("long", {"match_mapping_type": "long", "mapping": _DOUBLE}),
+        ("double", {"match_mapping_type": "double", "mapping": _DOUBLE}),
+        ("date", {"match_mapping_type": "date", "mapping": _DATE}),
+        ("string", {"match_mapping_type": "string", "mapping": _KEYWORD}),
     )
-    return [{name: {"path_match": "extra.*", **rule}} for name, rule in rules]
 
 
 # One field of more than a million characters would otherwise break the whole page that shows it.

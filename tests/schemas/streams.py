@@ -13,11 +13,12 @@ JSON = {"content-type": "application/json"}
 class Stream:
     """The stream of one service; *store* is what the fixture `store` gives."""
 
-    def __init__(self, store: Any, service: str) -> None:
-        self.name = f"logs-{service}.jsonlog-default"
+    def __init__(self, store: Any, service: str, profile: str = "") -> None:
+        self.name = f"logs-{service}.jsonlog{'_' + profile if profile else ''}-default"
         self.http = httpx.Client(base_url=store.url, timeout=60)
-        template = (ROOT / f"schemas/{store.kind}.json").read_text()
-        self.ask("PUT", "/_index_template/jsonlog", template)
+        suffix = f"-{profile}" if profile else ""
+        template = (ROOT / f"schemas/{store.kind}{suffix}.json").read_text()
+        self.ask("PUT", f"/_index_template/jsonlog{suffix}", template)
         self.ask("PUT", f"/_data_stream/{self.name}")
 
     def __enter__(self) -> Self:
