@@ -7,6 +7,7 @@ straight into `logging.config.dictConfig`. This package imports orjson and the s
 
 from jsonlog.files.handler import ProcessFileHandler
 from jsonlog.formatter import JsonFormatter
+from jsonlog.logger import Logger, install_logger
 from jsonlog.record.context import bind, clear, unbind
 
-__all__ = ["JsonFormatter", "ProcessFileHandler", "bind", "clear", "unbind"]
+__all__ = ["JsonFormatter", "Logger", "ProcessFileHandler", "bind", "clear", "install_logger", "unbind"]

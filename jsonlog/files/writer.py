@@ -7,7 +7,7 @@ forked child inherits no buffer and no lock. The lock here covers only number + 
 1. A call that arrives while this thread is already writing (a signal handler, a finalizer) queues its finished line for
    the outer call. It can neither deadlock nor take the outer call's number.
 2. `_in_flight` holds the bytes of a write from before its number is used until after it is counted. If an exception
-   arrives in between (KeyboardInterrupt), the next write compares the file's size and knows whether the number was used.
+   arrives in between (KeyboardInterrupt), the next write compares the file's size and finishes what is missing.
 3. A record that cannot be written uses up its number: the gap proves the loss.
 4. After a fork the child is a new writer. It closes the inherited descriptor and never unlocks it.
 """
@@ -21,8 +21,12 @@ import threading
 import time
 import weakref
 from collections import deque
+from typing import TYPE_CHECKING
 
 from jsonlog.files.protocol import PartName, create_part, new_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _LOOK_INTERVAL_S = 1.0
 _writers: weakref.WeakSet[PartWriter] = weakref.WeakSet()
@@ -55,7 +59,7 @@ class PartWriter:
             with contextlib.suppress(OSError):
                 os.close(self._fd)
         self._lock = threading.RLock()
-        self._busy = False
+        self._is_owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001 (as Condition uses it)
         self._waiting: deque[bytes] = deque()
         self._in_flight: bytes | None = None
         self._pid = os.getpid()
@@ -96,44 +100,46 @@ class PartWriter:
         """
         if os.getpid() != self._pid:  # a fork that ran no hook: uWSGI, C code
             self._start_over()
-        with self._lock:
-            if self._busy:
-                self._waiting.append(line)
-                return
+        if self._is_owned():  # this thread is in the middle of a write
             self._waiting.append(line)
-            self._drain()
+            return
+        with self._lock:
+            self._append(line)
+        self._drain()
 
     def close(self) -> None:
         """Release the part. A later `write` opens a new one."""
+        if self._is_owned():
+            return
+        self._drain()
         with self._lock:
-            if self._busy:
-                return
-            self._drain()
             if self._fd >= 0:
                 with contextlib.suppress(OSError):
                     self._settle()
                 self._release()
 
     def _drain(self) -> None:
-        # A line that comes in after the inner loop saw nothing, but before the flag falls, is seen by the outer one.
+        """Write what came in during a write. Looked at without the lock: what comes in later is written by its own call."""
         while self._waiting:
-            self._busy = True
-            try:
+            with self._lock:
                 while self._waiting:
-                    self._append(self._waiting.popleft())
-            finally:
-                self._busy = False
+                    self._append(self._waiting[0], waiting=True)
 
-    def _append(self, line: bytes) -> None:
+    def _append(self, line: bytes, *, waiting: bool = False) -> None:
         try:
             self._make_ready()
             data = b"".join((line[:-1], self._suffix, b"%d}}\n" % self._number))
+            # No call stands between the two, so no signal can: the line is in exactly one of both places.
             self._in_flight = data
+            if waiting:
+                self._waiting.popleft()
             self._finish(data, 0)
             if self._lost:
                 self._say(f"can write again; {self._lost} records before this one went to stderr or were lost")
                 self._lost = 0
         except OSError as exc:
+            if waiting and self._in_flight is None:
+                self._waiting.popleft()
             self._give_up(line, exc)
 
     def _make_ready(self) -> None:
@@ -157,14 +163,9 @@ class PartWriter:
         self._in_flight = None
 
     def _settle(self) -> None:
-        """Find out what became of a write that an exception interrupted."""
-        data = self._in_flight
-        if data is None:
-            return
-        done = os.fstat(self._fd).st_size - self._size if self._fd >= 0 else 0
-        if done > 0:
-            self._finish(data, done)
-        self._in_flight = None
+        """Finish a write that an exception interrupted, wherever it was: nothing, a piece, or all of it may be there."""
+        if self._in_flight is not None and self._fd >= 0:
+            self._finish(self._in_flight, max(0, os.fstat(self._fd).st_size - self._size))
 
     def _give_up(self, line: bytes, exc: OSError) -> None:
         if self._fd >= 0:
@@ -194,11 +195,12 @@ class PartWriter:
 
     def _open(self) -> None:
         os.makedirs(self._directory, exist_ok=True)  # noqa: PTH103
-        name = PartName(self._service, self._host, self._pid, self._run, self._part, locked=True)
+        # The next number first: an attempt that an exception cut off may have left a file of this one behind.
+        part, self._part = self._part, self._part + 1
+        name = PartName(self._service, self._host, self._pid, self._run, part, locked=True)
         self._fd, self._path = create_part(self._directory, name, self._mode)
         found = os.fstat(self._fd)
         self._identity = (found.st_dev, found.st_ino)
-        self._part += 1
         self._size = 0
         self._rotate_at = self._max_bytes or float("inf")
         self._look_at = time.monotonic() + _LOOK_INTERVAL_S
