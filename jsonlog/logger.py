@@ -223,7 +223,7 @@ def _exception(exc_info: Any) -> Any:
     """Give what a record holds for `exc_info=True`, an exception, or something that is false."""
     if isinstance(exc_info, BaseException):
         return type(exc_info), exc_info, exc_info.__traceback__
-    return sys.exc_info() if exc_info else None
+    return sys.exc_info() if exc_info else exc_info
 
 
 def _stack(frame: FrameType | None) -> str:
