@@ -21,7 +21,8 @@ import threading
 import time
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING
+
+TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 
 from jsonlog.files.protocol import PartName, create_part, new_run
 
