@@ -22,10 +22,9 @@ import time
 import weakref
 from collections import deque
 
-TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
-
 from jsonlog.files.protocol import PartName, create_part, new_run
 
+TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
 
