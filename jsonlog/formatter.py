@@ -43,18 +43,19 @@ _OTEL = "opentelemetry.trace"
 
 # Attributes are read in groups by C code. Together the groups read every attribute that this Python gives to a record, so
 # a record that lacks one raises KeyError, and one that has as many as that has no others.
-_SITE_NAMES = ("levelname", "levelno", "name", "filename", "lineno", "funcName")
-_PROCESS_NAMES = ("process", "processName", "thread", "threadName")
-_HEAD_NAMES = ("msg", "args", "exc_info", "exc_text", "stack_info", "created", "msecs")
-_SITE, _PROCESS = itemgetter(*_SITE_NAMES), itemgetter(*_PROCESS_NAMES)
+_SITE = itemgetter("levelname", "levelno", "name", "pathname", "filename", "module", "lineno", "funcName")
+_PROCESS = itemgetter("process", "processName", "thread", "threadName")
 _HEAD = itemgetter(
-    *_HEAD_NAMES, *(name for name in OWN_ATTRIBUTES if name not in (*_SITE_NAMES, *_PROCESS_NAMES, *_HEAD_NAMES))
-)
+    "msg", "args", "exc_info", "exc_text", "stack_info", "created", "msecs", "relativeCreated",
+    "taskName" if "taskName" in OWN_ATTRIBUTES else "stack_info",  # Python 3.11 knows no tasks
+)  # fmt: skip
 _OWN = len(OWN_ATTRIBUTES)
-_OWN_NAMES = frozenset(OWN_ATTRIBUTES)
-_MILLIS: dict[int, bytes] = {}  # the rest of the time and `msecs`; filled by the first formatter
+_LEFT_BY_FORMATTERS = ("message", "asctime")
+# The rest of the time and `msecs`, by the float that a record has; filled by the first formatter.
+_MILLIS: dict[float, bytes] = {}
 _getMessage = logging.LogRecord.getMessage  # noqa: N816 (logging's name)
 _dumps = orjson.dumps
+_modules = sys.modules
 
 
 class JsonFormatter(logging.Formatter):
@@ -136,13 +137,10 @@ class JsonFormatter(logging.Formatter):
         options = resolve(given)
         super().__init__()
         if not _MILLIS:
-            _MILLIS.update((n, b'.%03dZ","msecs":%d,' % (n, n)) for n in range(1000))
+            _MILLIS.update((float(n), b'.%03dZ","msecs":%d,' % (n, n)) for n in range(1000))
         self.service, self.host = options.service, options.host
         self._prepare(options)
-        # Fragments that repeat from record to record, encoded once. A tuple is swapped whole, so threads need no lock.
-        self._moment: tuple[int, bytes] = (-1, b"")
-        self._sites: dict[Any, bytes] = {}
-        self._processes: dict[Any, bytes] = {}
+        self._moment: tuple[float, bytes] = (-1.0, b"")  # swapped whole, so threads need no lock
         self._process = (0, "")
 
     def _prepare(self, options: Options) -> None:
@@ -163,16 +161,28 @@ class JsonFormatter(logging.Formatter):
         self._labels_json = b',"labels":' + _dumps(options.labels) if options.labels else b""
         self._extra_lead = b",%b:{" % _dumps(options.extra_key or "extra")
         self._static_lead = self._extra_lead + _dumps(static)[1:-1] + b"," if static else self._extra_lead
-        self._end = self._end_with(set())
+        self._end = self._end_with(self._options.static_marks)
         # What changes the shape of a record, or needs the whole of it, takes the careful way.
         self._is_direct = (
             type(self).edit is JsonFormatter.edit
-            and not (options.moves or options.order or options.level_number)
+            and not (options.moves or options.order)
             and options.extra_key is not None
             and options.decimals == 3
             and not (redactor and redactor.touches(FIELDS))
         )
         self._more_fields = bool(options.static or options.providers)
+        # Pieces that repeat from record to record, encoded once: the place of the call, and the process with and without
+        # what follows it. And what each record is measured by, in one place since it is read for each.
+        self._sites: dict[Any, bytes] = {}
+        self._processes: dict[Any, tuple[bytes, bytes]] = {}
+        self._direct = (
+            self._sites,
+            self._processes,
+            self._bounds.text,
+            self._scrub,
+            self._more_fields,
+            self._bounds.line,
+        )
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record as a string without a newline, `run` and number."""
@@ -190,45 +200,41 @@ class JsonFormatter(logging.Formatter):
 
         Raises: nothing for what the record holds; KeyboardInterrupt and SystemExit pass through.
         """
-        line = self._directly(record) if self._is_direct else None
-        # Not within an `except`: what `exc_info=True` means is asked of the interpreter.
-        return self._carefully(record) if line is None else line
-
-    def _directly(self, record: logging.LogRecord) -> bytes | None:
-        """Join a usual record from encoded pieces; None for an unusual one."""
         try:
             facts = record.__dict__
-            message, args, exc_info, exc_text, stack, created, msecs, *_ = _HEAD(facts)
-            site, process = self._sites[_SITE(facts)], self._processes[_PROCESS(facts)]
-            second, millis = int(created), int(msecs)
+            message, args, exc_info, exc_text, stack, created, msecs, _, task = _HEAD(facts)
+            sites, processes, limit, scrub, more, most = self._direct
+            site, (process, closed) = sites[_SITE(facts)], processes[_PROCESS(facts)]
+            second = created // 1
             moment = self._moment
             if moment[0] != second:
-                if second <= 0:  # `int` rounds the other way there
-                    return None
-                moment = self._moment = (second, b'{"@timestamp":"' + format_second(second).encode())
+                moment = self._moment = (second, b'{"@timestamp":"' + format_second(int(second)).encode())
+            millis = _MILLIS[msecs]
             if args:
                 message = message % args
             if (
-                type(message) is not str
-                or type(record).getMessage is not _getMessage
-                or len(message) > self._bounds.text
-                or not -0.001 <= created - second - millis / 1000 <= 0.001
+                type(message) is str
+                and len(message) <= limit
+                and -0.001 <= created - second - msecs / 1000 <= 0.001
+                and type(record).getMessage is _getMessage
             ):
-                return None
-            if self._scrub is not None:
-                message = self._scrub(message)
-            extra = b"}"
-            if len(facts) != _OWN or self._more_fields or bound.get():
-                extra = self._direct_extra(facts)
-            end, trouble = self._end, b""
-            if exc_info is not None or exc_text is not None or stack is not None:
-                trouble, end = self._direct_trouble(facts)
-            if facts.get("taskName") is not None or _OTEL in sys.modules:
-                end = self._with_task_and_trace(facts, end)
-            line = b"".join((moment[1], _MILLIS[millis], site, _dumps(message), trouble, process, end, extra))
-        except Exception:  # noqa: BLE001 (something about the record is unusual)
-            return None
-        return line if len(line) <= self._bounds.line else None
+                if scrub is not None:
+                    message = scrub(message)
+                if (
+                    len(facts) == _OWN
+                    and exc_info is exc_text is stack is task is None
+                    and not (more or bound.get() or _OTEL in _modules)
+                ):
+                    line = b"".join((moment[1], millis, site, _dumps(message), closed))
+                else:
+                    trouble, end, extra = self._rest(facts)
+                    line = b"".join((moment[1], millis, site, _dumps(message), trouble, process, end, extra))
+                if len(line) <= most:
+                    return line
+        except Exception:  # noqa: BLE001, S110 (something about the record is unusual)
+            pass
+        # Not within the `except`: what `exc_info=True` means is asked of the interpreter.
+        return self._carefully(record)
 
     def edit(self, record: logging.LogRecord, fields: dict[str, Any]) -> None:
         """
@@ -260,6 +266,29 @@ class JsonFormatter(logging.Formatter):
         """Tell that the time is written: it always is."""
         return True
 
+    def _rest(self, facts: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
+        """
+        Encode what only some records have.
+
+        Returns:
+            `exc` and `stack`; what stands between `process` and `extra`; `extra` and the end of the record.
+
+        Raises:
+            ValueError: It takes the careful way.
+        """
+        trouble, tags = b"", self._options.static_marks
+        if facts["exc_info"] is not None or facts["exc_text"] is not None or facts["stack_info"] is not None:
+            marks = set(tags)
+            fields = exception_fields(facts, self._bounds, marks)
+            if fields:
+                trouble, tags = b"," + _dumps(fields)[1:-1], frozenset(marks)
+        end = self._end if tags is self._options.static_marks else self._end_with(tags)
+        if facts.get("taskName") is not None or _OTEL in _modules:
+            end = self._with_task_and_trace(facts, end)
+        if len(facts) == _OWN and not self._more_fields and not bound.get():
+            return trouble, end, b"}"
+        return trouble, end, self._direct_extra(facts)
+
     def _direct_extra(self, facts: dict[str, Any]) -> bytes:
         """
         Encode what stands in `extra` and close the record.
@@ -268,8 +297,11 @@ class JsonFormatter(logging.Formatter):
             ValueError: It takes the careful way.
         """
         fields = dict(islice(facts.items(), _OWN, None))
-        if not STANDARD_ATTRIBUTES.isdisjoint(fields):  # another formatter has been here
-            fields = read_extra(facts)
+        if not STANDARD_ATTRIBUTES.isdisjoint(fields):
+            for name in _LEFT_BY_FORMATTERS:
+                fields.pop(name, None)
+            if not STANDARD_ATTRIBUTES.isdisjoint(fields):
+                fields = read_extra(facts)
         here = bound.get()
         if here:
             fields = {**here, **fields}
@@ -288,16 +320,9 @@ class JsonFormatter(logging.Formatter):
             raise ValueError
         return lead + data[1:] + b"}"
 
-    def _direct_trouble(self, facts: dict[str, Any]) -> tuple[bytes, bytes]:
-        """Encode `exc` and `stack`, and the end of the record with the marks that this brought."""
-        tags: set[str] = set()
-        fields = exception_fields(facts, self._bounds, tags)
-        data = b"," + _dumps(fields)[1:-1] if fields else b""
-        return data, self._end_with(tags) if tags else self._end
-
-    def _end_with(self, tags: set[str]) -> bytes:
+    def _end_with(self, tags: frozenset[str]) -> bytes:
         """Encode what stands between `process` and `extra`."""
-        words = [*self._options.tags, *sorted(tags | self._options.static_marks)]
+        words = [*self._options.tags, *sorted(tags)]
         marks = b',"tags":' + _dumps(words) if words else b""
         return b'}%b,"ecs":{"version":"%b"}%b' % (self._labels_json, ECS_VERSION.encode(), marks)
 
@@ -333,13 +358,12 @@ class JsonFormatter(logging.Formatter):
             site, process = _SITE(facts), _PROCESS(facts)
             if site not in self._sites and all(type(item) in (str, int) for item in site):
                 log = log_fields(facts, self._bounds, tags, level_number=self._options.level_number)
-                data = b'"log":' + _dumps(log) + b',"message":'
-                learned |= not tags and _remember(self._sites, site, data)
+                learned |= not tags and _remember(self._sites, site, b'"log":' + _dumps(log) + b',"message":')
             kinds = [type(item) for item in process]
             if process not in self._processes and kinds[0] is int and all(kind in (str, int) for kind in kinds):
-                data = _dumps(process_fields(facts, self._entity_id(), self._bounds, tags))
-                data = self._facts_json + b',"process":' + data[:-1]
-                learned |= not tags and _remember(self._processes, process, data)
+                data = _dumps(process_fields(facts, self._entity_id(), self._bounds, tags))[:-1]
+                data = self._facts_json + b',"process":' + data
+                learned |= not tags and _remember(self._processes, process, (data, data + self._end + b"}"))
         except (KeyError, TypeError):  # a record with fields missing
             return False
         return learned
@@ -383,7 +407,7 @@ def _answered(providers: tuple[Callable[[], Any], ...]) -> dict[str, Any]:
     return fields
 
 
-def _remember(cache: dict[Any, bytes], key: Any, data: bytes) -> bool:
+def _remember(cache: dict[Any, Any], key: Any, data: Any) -> bool:
     if len(cache) >= _MAX_CACHED:
         cache.clear()
     cache[key] = data

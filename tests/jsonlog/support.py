@@ -70,6 +70,17 @@ def check(formatter: JsonFormatter, record: logging.LogRecord) -> dict[str, Any]
     return value
 
 
+def is_direct(formatter: JsonFormatter, record: logging.LogRecord) -> bool:
+    """Tell whether *record*, seen once already, is joined from encoded pieces."""
+    careful = []
+    formatter._carefully = lambda record: careful.append(record) or b""
+    try:
+        formatter.format_bytes(record)
+    finally:
+        del formatter._carefully
+    return not careful
+
+
 def fields(msg: Any = "hello", *args: Any, options: dict[str, Any] | None = None, **attributes: Any) -> dict[str, Any]:
     """Format a record of `make` and return the checked result."""
     return check(JsonFormatter(**options or {}), make(msg, *args, **attributes))

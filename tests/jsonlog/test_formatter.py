@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 import jsonlog
 from jsonlog import JsonFormatter
 from jsonlog.record.build import OWN_ATTRIBUTES
-from tests.jsonlog.support import NOW_FIELDS, ROOT, check, fields, make, parse
+from tests.jsonlog.support import NOW_FIELDS, ROOT, check, fields, is_direct, make, parse
 
 OPTIONS = {"service": "shop", "version": "1.4.2", "environment": "prod", "host": "web-1"}
 PROCESS = {
@@ -325,11 +325,7 @@ def test_both_ways_give_the_same_bytes(message, extra, exc, task, created, bound
         with jsonlog.bind(**bound):
             formatter.format_bytes(record)
             direct = formatter.format_bytes(record)
-            formatter._is_direct = False
-            try:
-                assert formatter.format_bytes(record) == direct
-            finally:
-                formatter._is_direct = True
+            assert formatter._carefully(record) == direct
 
 
 def test_the_usual_record_is_written_directly():
@@ -344,7 +340,7 @@ def test_the_usual_record_is_written_directly():
         make(message="set by another formatter", asctime="too", extra={"a": 1}),
     ):
         formatter.format_bytes(record)
-        assert formatter._directly(record) is not None
+        assert is_direct(formatter, record)
 
 
 @pytest.mark.parametrize("key", ["created", "msg", "levelname", "process", "thread"])

@@ -10,7 +10,7 @@ import pytest
 
 import jsonlog
 from jsonlog import JsonFormatter
-from tests.jsonlog.support import ROOT, check
+from tests.jsonlog.support import ROOT, check, is_direct
 
 
 class Keep(logging.Handler):
@@ -224,4 +224,4 @@ def test_our_records_take_the_direct_way():
             ours.info("x", **fields)
             record = record_of(ours)
             formatter.format_bytes(record)
-            assert formatter._directly(record) is not None
+            assert is_direct(formatter, record)
