@@ -111,15 +111,53 @@ def run(  # noqa: PLR0913 (one parameter per option)
     raise typer.Exit(code)
 
 
+_Profiles = Annotated[
+    list[str] | None,
+    typer.Option("--profile", help="jsonlog (the default), ecs or foreign; may be repeated.", metavar="NAME"),
+]
+
+
 @app.command()
-def setup(to: _To = None, config: _Config = None) -> None:
-    """Install the index template in Elasticsearch or OpenSearch; safe to repeat."""
+def setup(
+    *,
+    to: _To = None,
+    config: _Config = None,
+    kibana: Annotated[
+        str | None,
+        typer.Option(help="Import searches and a dashboard into Kibana or OpenSearch Dashboards there.", metavar="URL"),
+    ] = None,
+    profile: _Profiles = None,
+    lifecycle: Annotated[
+        str | None,
+        typer.Option(help="rollover, or when to delete: 30d, ilm:30d; as it is, where not given.", metavar="WHAT"),
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
+    export: Annotated[Path | None, typer.Option(help="Write it all as files and ask no store.", metavar="DIR")] = None,
+) -> None:
+    """Install templates and saved objects, or bring them up to date; safe to repeat."""
     with _errors():
+        from shipper.commands.setup import Options  # noqa: PLC0415
         from shipper.commands.setup import setup as install  # noqa: PLC0415
         from shipper.config import load_settings  # noqa: PLC0415
 
-        settings = load_settings(config, {"to": to})
-        print(install(settings))  # noqa: T201
+        options = Options(
+            profiles=profile or ("jsonlog",), lifecycle=lifecycle, kibana=kibana, dry_run=dry_run, export=export
+        )
+        text, code = install(load_settings(config, {"to": to}), options)
+        print(text)  # noqa: T201
+    raise typer.Exit(code)
+
+
+@app.command()
+def check(to: _To = None, config: _Config = None, profile: _Profiles = None) -> None:
+    """Say what is missing in a store or differs, and what mends it; exits 1 if anything is."""
+    with _errors():
+        from shipper.commands.check import check as look  # noqa: PLC0415
+        from shipper.config import load_settings  # noqa: PLC0415
+
+        text, code = look(load_settings(config, {"to": to}), profile or ("jsonlog",))
+        print(text)  # noqa: T201
+    raise typer.Exit(code)
 
 
 @app.command()
