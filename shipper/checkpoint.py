@@ -12,7 +12,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,11 @@ from shipper.errors import ConfigError, StoreError, StoreFull
 
 _VERSION = 1
 _PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR")
+_NOT_ALLOWED = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
+_INSERT = (
+    "INSERT OR REPLACE INTO files (key, path, foreign_, device, inode, head, offset, line, tail, updated) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?)"
+)
 _SCHEMA = """
 CREATE TABLE files (
     key      TEXT PRIMARY KEY,      -- what the ids of its lines begin with
@@ -67,6 +72,8 @@ class Checkpoint:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "checkpoint.sqlite"
+        # Commits happen in worker threads, one at a time.
+        self._writing = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o750)
             self._lock = _hold(folder)
@@ -75,13 +82,7 @@ class Checkpoint:
                 f"cannot use {folder} for the state: {exc.strerror or exc}; give another folder with --state"
             ) from exc
         try:
-            # Commits happen in worker threads, one at a time.
-            self._writing = threading.Lock()
-            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
-            self._prepare()
-        except sqlite3.Error as exc:
-            os.close(self._lock)
-            raise self._error(exc) from exc
+            self._db = self._open()
         except StoreError:
             os.close(self._lock)
             raise
@@ -99,79 +100,104 @@ class Checkpoint:
             for key, path, foreign, device, inode, head, offset, line, tail in rows
         }
 
-    def adopt(self, states: Iterable[FileState]) -> None:
-        """Write files that are new or have moved; on return they are on disk."""
+    def adopt(self, states: Iterable[FileState], *, forget: Iterable[str] = ()) -> None:
+        """Write files that are new or have moved, and remove *forget*, by key; on return it is on disk."""
         now = time.time()
-        self._write(
-            "INSERT OR REPLACE INTO files (key, path, foreign_, device, inode, head, offset, line, tail, updated) VALUES (?,?,?,?,?,?,?,?,?,?)",
-            [
-                (
-                    s.key,
-                    s.path,
-                    int(s.foreign),
-                    s.device,
-                    s.inode,
-                    s.head,
-                    s.position.offset,
-                    s.position.line,
-                    s.tail,
-                    now,
-                )
-                for s in states
-            ],
-        )
+        rows = [
+            (s.key, s.path, int(s.foreign), s.device, s.inode, s.head, s.position.offset, s.position.line, s.tail, now)
+            for s in states
+        ]
+        gone = [(key,) for key in forget]
+        self._write(("DELETE FROM files WHERE key = ?", gone), (_INSERT, rows))
 
     def commit(self, commits: Iterable[Commit]) -> None:
         """Write the committed places of files; on return they are on disk."""
         now = time.time()
-        self._write(
-            "UPDATE files SET offset = ?, line = ?, tail = ?, updated = ? WHERE key = ?",
-            [(c.position.offset, c.position.line, c.tail, now, c.key) for c in commits],
-        )
-
-    def forget(self, keys: Iterable[str]) -> None:
-        """Remove files that are delivered and gone."""
-        self._write("DELETE FROM files WHERE key = ?", [(key,) for key in keys])
+        rows = [(c.position.offset, c.position.line, c.tail, now, c.key) for c in commits]
+        self._write(("UPDATE files SET offset = ?, line = ?, tail = ?, updated = ? WHERE key = ?", rows))
 
     def close(self) -> None:
-        """Let go of the folder."""
-        with suppress(sqlite3.Error):
-            self._db.close()
-        os.close(self._lock)
-
-    def _write(self, statement: str, rows: list[tuple[object, ...]]) -> None:
-        if not rows:
-            return
+        """Let go of the folder, after a commit that may still be under way."""
         with self._writing:
+            with suppress(sqlite3.Error):
+                self._db.close()
+            os.close(self._lock)
+
+    def _write(self, *statements: tuple[str, Sequence[tuple[object, ...]]]) -> None:
+        with self._writing:
+            self._stay_in_place()
             try:
                 self._db.execute("BEGIN IMMEDIATE")
-                self._db.executemany(statement, rows)
+                for statement, rows in statements:
+                    self._db.executemany(statement, rows)
                 self._db.execute("COMMIT")
             except sqlite3.Error as exc:
                 with suppress(sqlite3.Error):
                     self._db.execute("ROLLBACK")
                 raise self._error(exc) from exc
 
-    def _prepare(self) -> None:
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=FULL")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+    def _stay_in_place(self) -> None:
+        """Begin anew with what is known when somebody has removed the folder, as with `rm -r logs`."""
+        if self.path.exists():
+            return
+        folder = self.path.parent
+        try:
+            folder.mkdir(exist_ok=True, mode=0o750)  # not its parents, whose owner is not this program
+            lock = _hold(folder)
+        except OSError as exc:
+            raise StoreFull(f"the folder of the state {folder} is gone: {exc.strerror or exc}") from exc
+        try:
+            new = self._open()
+            self._db.backup(new)  # the removed file can still be read
+        except sqlite3.Error as exc:
+            os.close(lock)
+            raise self._error(exc) from exc
+        except StoreError:
+            os.close(lock)
+            raise
+        self._db.close()
+        os.close(self._lock)
+        self._db, self._lock = new, lock
+
+    def _open(self) -> sqlite3.Connection:
+        db = None
+        try:
+            db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10)
+            self._prepare(db)
+        except (sqlite3.Error, StoreError) as exc:
+            if db is not None:
+                db.close()
+            raise (self._error(exc) if isinstance(exc, sqlite3.Error) else exc) from exc
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        db.execute("PRAGMA synchronous=FULL")
         if version == 0:
-            tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
-            if tables:
+            if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
                 raise StoreError(f"{self.path} is a database of something else; give another folder with --state")
-            self._db.execute("BEGIN IMMEDIATE")
-            self._db.execute(_SCHEMA)
-            self._db.execute(f"PRAGMA user_version={_VERSION}")
-            self._db.execute("COMMIT")
-        elif version != _VERSION:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.execute("BEGIN IMMEDIATE")
+            db.execute(_SCHEMA)
+            db.execute(f"PRAGMA user_version={_VERSION}")
+            db.execute("COMMIT")
+            return
+        if version != _VERSION:
             raise StoreError(
-                f"{self.path} was written by a later version of the shipper (format {version}, known is {_VERSION})"
+                f"{self.path} was written by a later version of the shipper (format {version}, known is {_VERSION}); "
+                "use that version, or give another folder with --state"
             )
+        db.execute("PRAGMA journal_mode=WAL")
+        (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
+        if verdict != "ok":
+            raise sqlite3.DatabaseError(verdict)
 
     def _error(self, exc: sqlite3.Error) -> StoreError:
-        if getattr(exc, "sqlite_errorname", "").startswith(_PASSING):
+        name = getattr(exc, "sqlite_errorname", "") or ""
+        if name.startswith(_PASSING):
             return StoreFull(f"the checkpoint {self.path} cannot be written for now: {exc}")
+        if name.startswith(_NOT_ALLOWED):
+            return StoreError(f"the checkpoint {self.path} cannot be written: {exc}; give the shipper write permission")
         return StoreError(
             f"the checkpoint {self.path} cannot be used: {exc}. If it is damaged, move it away: files of jsonlog are then sent "
             "again under the same ids and stored once; lines of other files may be stored twice"

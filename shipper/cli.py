@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -34,6 +35,16 @@ def _errors() -> Iterator[None]:
     except ShipperError as exc:
         print(f"shipper: {exc}", file=sys.stderr)  # noqa: T201
         raise typer.Exit(exc.exit_code) from exc
+    except (typer.Exit, typer.Abort):
+        raise
+    except Exception as exc:  # (the top of the command line: one sentence, never a traceback)
+        where = traceback.extract_tb(exc.__traceback__)[-1]
+        print(  # noqa: T201
+            f"shipper: internal error: {type(exc).__name__}: {exc} ({Path(where.filename).name}:{where.lineno}); nothing "
+            "that was not acknowledged has been passed over. Please report it",
+            file=sys.stderr,
+        )
+        raise typer.Exit(70) from exc
 
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 (typer's callback)

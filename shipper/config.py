@@ -109,9 +109,6 @@ def load_settings(file: Path | None, given: dict[str, Any]) -> Settings:
     """
     said = {key: value for key, value in given.items() if value is not None}
     in_file, lines = _read_yaml(file) if file is not None else ({}, {})
-    for key in in_file:
-        if key not in Settings.model_fields:
-            raise ConfigError(f"{file}:{lines[key]}: unknown key {key!r}{_nearest(key)}")
     from_env = {key for key in Settings.model_fields if os.environ.get(f"{_PREFIX}{key.upper()}")}
     merged = {**{key: value for key, value in in_file.items() if key not in from_env}, **said}
     try:
@@ -151,8 +148,10 @@ def _read_yaml(file: Path) -> tuple[dict[str, Any], dict[str, int]]:
     for key, _ in node.value:
         if key.value in lines:
             raise ConfigError(f"{file}:{key.start_mark.line + 1}: {key.value!r} stands here for the second time")
+        if key.value not in Settings.model_fields:
+            raise ConfigError(f"{file}:{key.start_mark.line + 1}: unknown key {key.value!r}{_nearest(key.value)}")
         lines[key.value] = key.start_mark.line + 1
-    return {str(key): value for key, value in values.items() if value is not None}, lines
+    return {key: value for key, value in values.items() if value is not None}, lines
 
 
 def _explain(

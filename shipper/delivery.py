@@ -10,18 +10,20 @@ from __future__ import annotations
 import asyncio
 import random
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shipper.core.model import Advice, Batch, Outcome, Piece, Refused, count_lines
 from shipper.core.ndjson import split
 from shipper.core.retry import backoff_s, parse_retry_after
 from shipper.deadletters import DeadLetters
 from shipper.errors import SinkMisconfigured, SinkUnavailable, StoreFull
-from shipper.events import DeadLettered, Delivered, Emit, SinkFailed, SinkRecovered
+from shipper.events import DeadLettered, Delivered, Emit, SinkFailed, SinkRecovered, StateFailed
 from shipper.sinks.interface import Sink
 from shipper.transport import Transport
 
+_PATIENCE = 3  # attempts of one request; a busy store asks for a second one now and then
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -46,38 +48,51 @@ class Delivery:
     sleep: Sleep = asyncio.sleep
     draw: Callable[[], float] = random.random
     _accepts: bool = False  # the sink has taken something in this run, so a refusal is about the record
-    _failing: bool = field(default=False)
+    _failing: set[int] = field(default_factory=set)  # deliveries that wait for the sink
+    _said: Advice | None = None  # what was last said of it; None: nothing, or that it is well again
+    _state_fails: bool = False
 
     async def deliver(self, batch: Batch) -> None:
         """Return when every line of *batch* is delivered or stands in the dead-letter file."""
         await self._put_aside(batch.bad)
-        todo = [batch.pieces]
+        todo = deque([batch.pieces])
+        strange = 0
         while todo:
-            pieces = todo.pop()
+            pieces = todo.popleft()
             if pieces and not self.sink.fits(pieces):
-                todo += [pieces[len(pieces) // 2 :], pieces[: len(pieces) // 2]]
-            elif pieces:
-                todo += await self._deliver(pieces)
+                todo.extendleft((pieces[len(pieces) // 2 :], pieces[: len(pieces) // 2]))
+                continue
+            rest, reason = await self._send(pieces)
+            if count_lines(rest) > 1:
+                todo.extendleft(reversed(split(rest)))
+            elif rest and self._accepts:
+                await self._put_aside(tuple(_refuse(piece, reason) for piece in rest))
+            elif rest:
+                # Nothing was ever taken: the fault may as well be the operator's. The others first, but not in a hurry.
+                strange += 1
+                todo.append(rest)
+                self._complain(todo, Advice.SPLIT, reason, strange)
+                await self.sleep(backoff_s(strange, self.draw()))
+                continue
+            self._is_fine(todo)
 
-    async def _deliver(self, pieces: tuple[Piece, ...]) -> list[tuple[Piece, ...]]:
-        """Send until nothing is left, or until what is left has to be halved: the halves are returned."""
+    async def _send(self, pieces: tuple[Piece, ...]) -> tuple[tuple[Piece, ...], str]:
+        """Send until nothing is left, or until what is left has to be halved; return that, and why."""
         attempt = 0
+        ticket = object()
         while pieces:
             attempt += 1
             outcome = await self._attempt(pieces)
             await self._count(outcome, pieces)
             pieces = outcome.again
             if outcome.advice is Advice.SPLIT:
-                if count_lines(pieces) > 1:
-                    return list(split(pieces))
-                if self._accepts:
-                    await self._put_aside(tuple(_refuse(piece, outcome.reason) for piece in pieces))
-                    return []
-                # The only line of the first request: the fault may as well be the operator's.
+                self._is_fine(ticket)
+                return pieces, outcome.reason
             if pieces:
-                self._complain(outcome)
+                self._complain(ticket, outcome.advice, outcome.reason, attempt)
                 await self.sleep(backoff_s(attempt, self.draw(), outcome.retry_after_s))
-        return []
+        self._is_fine(ticket)
+        return (), ""
 
     async def _attempt(self, pieces: tuple[Piece, ...]) -> Outcome:
         try:
@@ -89,16 +104,7 @@ class Delivery:
             return Outcome(0, again=pieces, advice=Advice.WAIT, reason=str(exc))
         outcome = self.sink.decode(pieces, response)
         if outcome.again:
-            wait = parse_retry_after(response.headers.get("retry-after"), time.time())
-            return Outcome(
-                outcome.delivered,
-                outcome.duplicates,
-                outcome.refused,
-                outcome.again,
-                outcome.advice,
-                outcome.reason,
-                wait,
-            )
+            return replace(outcome, retry_after_s=parse_retry_after(response.headers.get("retry-after"), time.time()))
         return outcome
 
     async def _count(self, outcome: Outcome, pieces: Sequence[Piece]) -> None:
@@ -107,9 +113,6 @@ class Delivery:
             self._accepts = True
         if outcome.delivered or outcome.duplicates:
             self.emit(Delivered(outcome.delivered, outcome.duplicates, sum(piece.size for piece in pieces)))
-        if self._failing and outcome.advice in (Advice.DONE, Advice.SPLIT):
-            self._failing = False
-            self.emit(SinkRecovered())
 
     async def _put_aside(self, refused: tuple[Refused, ...]) -> None:
         """Write refused lines to the dead-letter file, waiting for room if there is none."""
@@ -119,17 +122,29 @@ class Delivery:
             try:
                 await asyncio.to_thread(self.dead.append, refused)
             except StoreFull as exc:
-                self.emit(SinkFailed(str(exc), operator=True))
+                if not self._state_fails:
+                    self._state_fails = True
+                    self.emit(StateFailed(str(exc)))
                 await self.sleep(backoff_s(attempt, self.draw()))
                 continue
+            self._state_fails = False
             first = refused[0]
             self.emit(DeadLettered(len(refused), first.source.path, first.line, first.reason, str(self.dead.path)))
             return
 
-    def _complain(self, outcome: Outcome) -> None:
-        if not self._failing:
-            self._failing = True
-            self.emit(SinkFailed(outcome.reason, operator=outcome.advice in (Advice.WAIT, Advice.SPLIT)))
+    def _complain(self, ticket: object, advice: Advice, reason: str, attempt: int) -> None:
+        """Say once that the sink fails: at once what an operator has to mend, later what may pass by itself."""
+        self._failing.add(id(ticket))
+        worse = advice is not Advice.RETRY and self._said is Advice.RETRY
+        if worse or (self._said is None and (advice is not Advice.RETRY or attempt >= _PATIENCE)):
+            self._said = advice
+            self.emit(SinkFailed(reason, operator=advice is not Advice.RETRY))
+
+    def _is_fine(self, ticket: object) -> None:
+        self._failing.discard(id(ticket))
+        if self._said is not None and not self._failing:
+            self._said = None
+            self.emit(SinkRecovered())
 
 
 def _refuse(piece: Piece, reason: str) -> Refused:

@@ -6,8 +6,11 @@ Everything that happens, as one frozen value each. The console and the tests lis
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 Emit = Callable[[object], None]
@@ -61,7 +64,8 @@ class FileUnreadable:
     reason: str
 
     def __str__(self) -> str:
-        return f"cannot read {self.path}: {self.reason}; it is tried again (the shipper needs read permission)"
+        hint = " (the shipper needs read permission)" if self.reason == os.strerror(errno.EACCES) else ""
+        return f"cannot read {self.path}: {self.reason}; it is tried again{hint}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +119,16 @@ class SinkFailed:
     def __str__(self) -> str:
         what = "needs attention" if self.operator else "is not available"
         return f"the sink {what}: {self.reason}; nothing is lost, trying again"
+
+
+@dataclass(frozen=True, slots=True)
+class StateFailed:
+    """Checkpoint or dead letters cannot be written. Said once until they can."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.reason}; nothing is passed over, trying again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,4 +195,5 @@ class Console:
         """Print a sentence."""
         if text != self._last:
             self._last = text
-            print(f"shipper: {text}", file=sys.stderr, flush=True)  # noqa: T201 (this is the console)
+            with suppress(OSError, ValueError):  # nobody listens any more: no reason to stop shipping
+                print(f"shipper: {text}", file=sys.stderr, flush=True)  # noqa: T201 (this is the console)

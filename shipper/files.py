@@ -1,82 +1,54 @@
 """
-The files that are followed: which there are, which of them are known, and their next chunk.
+The files that are followed: which there are, and which of them are known.
 
-A file of ours is known by its name. A foreign file is known by device, inode, its first bytes and the bytes just before the
-place that was read; when those differ, it is another file under an old number, and it is read from its start under a new
-epoch. A descriptor stays open as long as there is room, so that what is written between the last look and a rename or a
-removal is not missed.
+A file of ours is known by its name. A foreign file is known by its inode, its first bytes and the bytes just before the place
+that was read; when those differ, it is another file under an old number, and it is read from its start under a new epoch.
+A path tells nothing: after a rotation it leads to another file, which may begin with the same lines.
 """
 
 from __future__ import annotations
 
 import asyncio
-import glob
 import os
-import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import aiofiles
+from aiofiles.threadpool import wrap
 
-from jsonlog.files.protocol import PartName, parse_name, writer_alive
+from jsonlog.files.protocol import PartName, parse_name
 from shipper.checkpoint import FileState
 from shipper.core.acks import Commit
-from shipper.core.framing import check, whole_lines
-from shipper.core.model import TAIL_BYTES, Checked, Chunk, Position, Refused, Source, make_chunk
-from shipper.core.naming import stream_of
+from shipper.core.model import Checked, Source
 from shipper.events import Emit, FileFound, FileTruncated, FileUnreadable, NothingMatches
+from shipper.look import Number, Seen, View, look
+from shipper.tailer import CHUNK_BYTES, Reader, Tailer, is_alive
 
-CHUNK_BYTES = 256 * 1024
 _HEAD_BYTES = 1024
-_OVERSIZE_HEAD = 64 * 1024
-_MAX_OPEN = 200
-_COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".zip")
-DEAD_WRITER = "the writer ended before this line was complete"
-
-
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """A file as a look at the folder found it."""
-
-    path: str
-    device: int
-    inode: int
-    size: int
+_AT_ONCE = 256  # files that are looked into in one go
+_KEEP_GONE_S = 10.0
+A_COPY = "a copy: a file of the same name is followed already"
 
 
 @dataclass(slots=True)
-class Tailer:
-    """One file that is followed."""
+class Changes:
+    """What a look changes in the checkpoint: files that are new or have moved, and keys that mean nothing any more."""
 
-    source: Source
-    state: FileState
+    adopted: list[FileState] = field(default_factory=list)
+    forgotten: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A file as a look into it found it."""
+
+    seen: Seen
+    head: bytes
+    first_line: bytes
     part: PartName | None
-    position: Position
-    tail: bytes
-    size: int
-    gone: bool = False
-    at_end: bool = False  # the last read found no whole line
-    rewritten: bool = False  # the bytes before the position are not the ones that were read
-    skip_to: int = 0  # how far an over-long line has been searched for its end
-    file: Any = None
-
-    @property
-    def unread(self) -> bool:
-        """True when the file was longer at the last look than what has been read."""
-        return self.size > max(self.position.offset, self.skip_to)
-
-    @property
-    def lockable(self) -> bool:
-        """True when a lock tells whether the writer lives."""
-        return self.part is not None and self.part.locked
-
-    async def close(self) -> None:
-        """Close the descriptor; a later read opens it again."""
-        if self.file is not None:
-            file, self.file = self.file, None
-            await file.close()
+    state: FileState | None  # what the checkpoint holds of it
+    file: Any = None  # its descriptor, kept open while there is room
 
 
 @dataclass(slots=True)
@@ -88,316 +60,267 @@ class Files:
         patterns: Globs, absolute.
         known: What the checkpoint holds, by key; kept up to date here.
         exclude: A folder whose files are never input: the shipper's own state.
-        max_line_bytes: A longer line is passed over, with its head in the dead-letter file.
+        reader: Reads them.
         new_epoch: Draws the key of a foreign file.
         emit: Takes events.
-        dataset, namespace: Override what the records say.
+        keep_gone_s: How long a file is followed that no name leads to any more: its writer may not know yet.
     """
 
     patterns: tuple[str, ...]
     known: dict[str, FileState]
     exclude: Path
-    max_line_bytes: int
+    reader: Reader
     new_epoch: Callable[[], str]
     emit: Emit
-    dataset: str | None = None
-    namespace: str | None = None
-    tailers: dict[tuple[int, int], Tailer] = field(default_factory=dict)
+    keep_gone_s: float = _KEEP_GONE_S
+    tailers: dict[Number, Tailer] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    _live: dict[str, Tailer] = field(default_factory=dict)  # by key
+    _by_inode: dict[int, set[str]] = field(default_factory=dict)  # keys of foreign files
+    _spoiled: set[str] = field(default_factory=set)  # keys of ours whose lines are not what they were
+    _empty: list[str] = field(default_factory=list)
     _unmatched: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for state in self.known.values():
+            self._index(state)
 
     async def match(self) -> bool:
         """Tell whether any file matches, readable or not."""
-        return bool(await asyncio.to_thread(self._look) or self.unreadable)
+        view = await asyncio.to_thread(look, self.patterns, self.exclude)
+        return bool(view.files or view.unreadable)
 
-    async def scan(self) -> list[FileState]:
+    async def scan(self, now: float) -> Changes:
         """
         Look which files there are.
 
+        Args:
+            now: Seconds, monotonic.
+
         Returns:
-            Files that are new. They must be in the checkpoint before anything of them is sent.
+            What has to be in the checkpoint before anything more is read.
         """
-        seen = await asyncio.to_thread(self._look)
-        adopted: list[FileState] = []
+        view = await asyncio.to_thread(look, self.patterns, self.exclude)
+        self._report(view)
+        changes = Changes()
         for number, tailer in list(self.tailers.items()):
-            tailer.gone = number not in seen
-            if (
-                tailer.gone and tailer.file is not None
-            ):  # what was written before it was deleted or moved is still there
-                tailer.size = os.fstat(tailer.file.fileno()).st_size
-        for number, found in seen.items():
-            known = self.tailers.get(number)
-            if known is None:
-                state = await self._adopt(found)
-            elif known.rewritten or found.size < known.position.offset:
-                state = await self._restart(known)
+            found = view.files.get(number)
+            if found is None:
+                _look_at_gone(tailer, now)
+            elif (
+                tailer.part is not None and found.path != tailer.source.path and _stem(found.path) != tailer.source.key
+            ):
+                await self.drop(tailer)  # another file has got the number: files of ours are never renamed
+            elif tailer.rewritten or found.size < tailer.position.offset:
+                await self._give_up(tailer, changes)
             else:
-                known.size = found.size
-                continue
-            if state is not None:
-                adopted.append(state)
-        return adopted
+                tailer.gone_at = None
+                tailer.looked(found.size, found.modified_ns)
+                if found.path != tailer.source.path:
+                    tailer.moved(found)
+                    self._know(replace(self.known[tailer.source.key], path=found.path))
+                    changes.adopted.append(self.known[tailer.source.key])
+        new = [found for number, found in view.files.items() if found.size and number not in self.tailers]
+        for start in range(0, len(new), _AT_ONCE):
+            for opened in await asyncio.to_thread(self._open_all, new[start : start + _AT_ONCE]):
+                state = await self._adopt(opened) if isinstance(opened, _Opened) else None
+                if state is not None:
+                    changes.adopted.append(state)
+                elif isinstance(opened, tuple):
+                    self.cannot_read(*opened)
+        self._empty = [found.path for found in view.files.values() if not found.size]
+        return changes
 
     async def read(self, tailer: Tailer, *, finish: bool = False) -> Checked | None:
-        """
-        Read the next chunk of a file.
-
-        Args:
-            tailer: The file.
-            finish: Take a last line without newline as complete if it is good: nobody will read this file again.
-
-        Returns:
-            None when there is no whole line yet; the next look may find more.
-        """
-        tailer.at_end = True
+        """Read the next chunk of a file; see `Reader.read`. A file that cannot be read is tried again after the next look."""
         try:
-            data = await self._read_block(tailer, CHUNK_BYTES)
-            if data is None:
-                tailer.size = tailer.position.offset
-                return None
-            if not whole_lines(data) and len(data) >= CHUNK_BYTES:
-                data = await self._read_block(tailer, self.max_line_bytes + 1) or b""
-                if not whole_lines(data) and len(data) > self.max_line_bytes:
-                    return await self._pass_over(tailer, data)
+            checked = await self.reader.read(tailer, finish=finish)
         except OSError as exc:
-            self._cannot_read(tailer.source.path, exc)
-            tailer.size = tailer.position.offset
-            await tailer.close()
+            self.cannot_read(tailer.source.path, exc.strerror or str(exc))
+            await self.reader.close(tailer)
+            tailer.fresh, tailer.modified_ns = False, -1
             return None
         self.unreadable.pop(tailer.source.path, None)
-        size = whole_lines(data)
-        if size:
-            return self._advance(
-                tailer, await asyncio.to_thread(check, make_chunk(tailer.source, tailer.position, data[:size]))
-            )
-        tailer.size = min(tailer.size, tailer.position.offset)  # nothing more until the next look
-        return await self._last_line(tailer, data, finish=finish) if data else None
-
-    async def _restart(self, tailer: Tailer) -> FileState | None:
-        """Take a file that was truncated or rewritten for a new one: from its start, under a new epoch."""
-        await self.drop(tailer)
-        self.emit(FileTruncated(tailer.source.path))
-        return await self._adopt(Seen(tailer.source.path, tailer.state.device, tailer.state.inode, 0), anew=True)
+        return checked
 
     def committed(self, commit: Commit) -> None:
         """Remember how far a file is delivered, for when it comes back after having been away."""
-        state = self.known[commit.key]
-        self.known[commit.key] = replace(state, position=commit.position, tail=commit.tail)
+        state = self.known.get(commit.key)
+        if state is not None:
+            self.known[commit.key] = replace(state, position=commit.position, tail=commit.tail)
+
+    def over(self, now: float, *, ending: bool) -> list[Tailer]:
+        """List files that no name leads to, of which everything is read, and to which nothing has been added for a while."""
+        kept_s = 0.0 if ending else self.keep_gone_s
+        return [
+            tailer
+            for tailer in self.tailers.values()
+            if tailer.gone_at is not None
+            and (tailer.file is None or (not tailer.fresh and now - tailer.gone_at >= kept_s))
+        ]
 
     async def drop(self, tailer: Tailer) -> None:
         """Follow a file no longer."""
-        await tailer.close()
-        self.tailers.pop((tailer.state.device, tailer.state.inode), None)
+        tailer.dropped = True
+        self.tailers.pop(tailer.number, None)
+        self._live.pop(tailer.source.key, None)
+        await self.reader.close(tailer)
 
-    async def rest(self) -> None:
-        """Close descriptors beyond the limit, first those of files whose names cannot change."""
-        idle = [tailer for tailer in self.tailers.values() if tailer.file is not None and not tailer.unread]
-        idle.sort(key=lambda tailer: not tailer.lockable)
-        for tailer in idle[: max(0, len(idle) - _MAX_OPEN)]:
-            await tailer.close()
+    async def close(self) -> None:
+        """Close all descriptors."""
+        for tailer in self.tailers.values():
+            await self.reader.close(tailer)
 
-    def is_alive(self, tailer: Tailer) -> bool:
-        """Tell whether the writer of a file of ours lives; false for foreign files, whose writers cannot be known."""
-        if not tailer.lockable or tailer.gone:
-            return False
-        try:
-            fd = os.open(tailer.source.path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            return writer_alive(fd)
-        except OSError:
-            return True  # in doubt, it lives
-        finally:
-            os.close(fd)
+    def forget(self, key: str) -> None:
+        """Know a file no longer."""
+        state = self.known.pop(key, None)
+        if state is not None:
+            self._by_inode.get(state.inode, set()).discard(key)
 
-    def _look(self) -> dict[tuple[int, int], Seen]:
-        seen: dict[tuple[int, int], Seen] = {}
-        for pattern in self.patterns:
-            matched = False
-            for path in sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207 (a Path's glob finds hidden files)
-                matched = True
-                found = self._stat(path)
-                if found is not None:
-                    seen.setdefault((found.device, found.inode), found)
-            if not matched and pattern not in self._unmatched:
-                self._unmatched.add(pattern)
-                self.emit(NothingMatches(pattern))
-        return seen
+    def any_writer(self) -> bool:
+        """Tell whether a writer of a file of ours lives, also of one that is still empty; blocking."""
+        parts = [tailer.source.path for tailer in self.tailers.values() if tailer.lockable and tailer.gone_at is None]
+        names = ((path, parse_name(Path(path).name)) for path in self._empty)
+        return any(map(is_alive, parts)) or any(name and name.locked and is_alive(path) for path, name in names)
 
-    def _stat(self, path: str) -> Seen | None:
-        try:
-            info = os.stat(path)  # noqa: PTH116 (asked of every file, at every look)
-            if not stat.S_ISREG(info.st_mode) or Path(path).resolve().is_relative_to(self.exclude):
-                return None
-        except FileNotFoundError:
-            return None
-        except OSError as exc:
-            self._cannot_read(path, exc)
-            return None
-        if path.endswith(_COMPRESSED):
-            self._cannot_read(path, OSError(0, "compressed files are not read"))
-            return None
-        return Seen(path, info.st_dev, info.st_ino, info.st_size)
-
-    def _cannot_read(self, path: str, exc: OSError) -> None:
-        reason = exc.strerror or str(exc)
+    def cannot_read(self, path: str, reason: str) -> None:
+        """Say that a file cannot be read, once per file and reason."""
         if self.unreadable.get(path) != reason:
             self.unreadable[path] = reason
             self.emit(FileUnreadable(path, reason))
 
-    async def _adopt(self, found: Seen, *, anew: bool = False) -> FileState | None:
-        """Begin to follow a file; None when there is nothing to know it by yet, or the checkpoint knows it already."""
+    async def _give_up(self, tailer: Tailer, changes: Changes) -> None:
+        """Stop following a file that was truncated or rewritten; what stands in it now is a new file under a new epoch."""
+        await self.drop(tailer)
+        self.emit(FileTruncated(tailer.source.path))
+        key = tailer.source.key
+        if tailer.state.foreign:
+            self.forget(key)
+            changes.forgotten.append(key)
+        else:
+            self._spoiled.add(key)
+
+    def _report(self, view: View) -> None:
+        for pattern in view.unmatched:
+            if pattern not in self._unmatched:
+                self._unmatched.add(pattern)
+                self.emit(NothingMatches(pattern))
+        for path in [path for path in self.unreadable if path not in view.paths]:
+            del self.unreadable[path]
+        for path, reason in view.unreadable.items():
+            self.cannot_read(path, reason)
+
+    def _open_all(self, found: list[Seen]) -> list[_Opened | tuple[str, str] | None]:
+        """Look into files; blocking. A path with a reason stands for one that cannot be read, None for one that is empty."""
+        room = self.reader.room
+        result: list[_Opened | tuple[str, str] | None] = []
+        for seen in found:
+            try:
+                opened = self._open(seen, keep=room > 0)
+            except OSError as exc:
+                result.append((seen.path, exc.strerror or str(exc)))
+            else:
+                room -= opened is not None and opened.file is not None
+                result.append(opened)
+        return result
+
+    def _open(self, seen: Seen, *, keep: bool) -> _Opened | None:
+        file = open(seen.path, "rb", buffering=0)  # noqa: SIM115, PTH123 (kept open beyond this function)
         try:
-            async with aiofiles.open(found.path, "rb", buffering=0) as file:
-                info = os.fstat(file.fileno())
-                found = Seen(found.path, info.st_dev, info.st_ino, info.st_size)
-                head = await file.read(_HEAD_BYTES)
-                if not head or (found.device, found.inode) in self.tailers:
-                    return None
-                part = None if anew else parse_name(Path(found.path).name)
-                state = None if anew else await self._recognise(file, found, head, part)
-                first_line = await _first_line(file, head)
-        except OSError as exc:
-            self._cannot_read(found.path, exc)
+            opened = self._look_into(file, seen.path)
+            # The name of a file of ours cannot change, so it can be opened later.
+            if (
+                opened is not None
+                and keep
+                and (opened.part is None or (opened.state is not None and opened.state.foreign))
+            ):
+                opened = replace(opened, file=file)
+        except BaseException:
+            file.close()
+            raise
+        if opened is None or opened.file is None:
+            file.close()
+        return opened
+
+    def _look_into(self, file: Any, path: str) -> _Opened | None:
+        info = os.fstat(file.fileno())
+        seen = Seen(path, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
+        head = file.read(_HEAD_BYTES)
+        if not head:
             return None
-        if part is not None and any(other.source.key == part.stem for other in self.tailers.values()):
-            self._cannot_read(found.path, OSError(0, "a copy: a file of the same name is followed already"))
+        part = parse_name(Path(path).name)
+        first = head if b"\n" in head else os.pread(file.fileno(), CHUNK_BYTES, 0)
+        return _Opened(seen, head, first.partition(b"\n")[0], part, self._recognise(file, seen, head, part))
+
+    def _recognise(self, file: Any, seen: Seen, head: bytes, part: PartName | None) -> FileState | None:
+        """Find a file in the checkpoint by what is in it."""
+        keys = [key for key in self._by_inode.get(seen.inode, ()) if key not in self._live]
+        states = [self.known[key] for key in keys]
+        states.sort(key=lambda state: state.device != seen.device)  # device numbers may change at a reboot
+        for state in states:
+            if state.head and head.startswith(state.head) and _still(file, seen, state):
+                return state
+        own = self.known.get(part.stem) if part is not None and part.stem not in self._spoiled else None
+        return own if own is not None and _still(file, seen, own) else None
+
+    async def _adopt(self, opened: _Opened) -> FileState | None:
+        """Begin to follow a file; None when the checkpoint knows it already, or when it is not to be followed."""
+        seen, part, state = opened.seen, opened.part, opened.state
+        key = state.key if state is not None else part.stem if part is not None else ""
+        if seen.number in self.tailers or key in self._live:
+            if key in self._live and self._live[key].gone_at is None:
+                self.cannot_read(seen.path, A_COPY)
+            if opened.file is not None:
+                opened.file.close()
             return None
         if state is None:
             # A file of ours whose bytes are not those that were read is no longer what its name says.
-            own = part is not None and part.stem not in self.known
-            key = part.stem if own and part is not None else self.new_epoch()
-            state = FileState(key, found.path, not own, found.device, found.inode, head[: head.find(b"\n") + 1] or head)
-        self.unreadable.pop(found.path, None)
-        current = replace(state, path=found.path, device=found.device, inode=found.inode)
-        changed = self.known.get(state.key) != current
-        self.known[state.key] = current
-        target = stream_of(first_line, dataset=self.dataset, namespace=self.namespace)
-        source = Source(state.key, target, found.path)
-        part = None if state.foreign else part
-        self.tailers[found.device, found.inode] = Tailer(source, current, part, state.position, state.tail, found.size)
-        self.emit(FileFound(found.path, state.position.offset))
+            own = part is not None and key not in self.known and key not in self._spoiled
+            key = key if own else self.new_epoch()
+            head = opened.head[: opened.head.find(b"\n") + 1] or opened.head
+            state = FileState(key, seen.path, not own, seen.device, seen.inode, head)
+        self.unreadable.pop(seen.path, None)
+        current = replace(state, path=seen.path, device=seen.device, inode=seen.inode)
+        changed = self.known.get(key) != current
+        self._know(current)
+        source = Source(key, self.reader.target_of(opened.first_line), seen.path)
+        tailer = Tailer(source, current, None if current.foreign else part, current.position, current.tail)
+        tailer.looked(seen.size, seen.modified_ns)
+        self.tailers[seen.number] = self._live[key] = tailer
+        if opened.file is not None:
+            await self.reader.keep_open(tailer, wrap(opened.file))
+        self.emit(FileFound(seen.path, current.position.offset))
         return current if changed else None
 
-    async def _recognise(self, file: Any, found: Seen, head: bytes, part: PartName | None) -> FileState | None:
-        """Find a file in the checkpoint by what is in it; a file of ours that has changed is a foreign one."""
-        live = {tailer.source.key for tailer in self.tailers.values()}
-        own = self.known.get(part.stem) if part is not None and part.stem not in live else None
-        if own is not None and await _still(file, found, own):
-            return own
-        candidates = [state for key, state in self.known.items() if state.foreign and key not in live]
-        # First the same inode, then the same path: device numbers may change at a reboot.
-        candidates.sort(
-            key=lambda state: ((state.device, state.inode) != (found.device, found.inode), state.path != found.path)
-        )
-        for state in candidates:
-            same_place = state.inode == found.inode or state.path == found.path
-            if (
-                same_place
-                and state.head
-                and head.startswith(state.head[:_HEAD_BYTES])
-                and await _still(file, found, state)
-            ):
-                return state
-        return None
+    def _know(self, state: FileState) -> None:
+        self.forget(state.key)
+        self.known[state.key] = state
+        self._index(state)
 
-    async def _read_block(self, tailer: Tailer, size: int) -> bytes | None:
-        """Read at the tailer's position; None when the bytes before it are not the ones that were read."""
-        if tailer.file is None:
-            if tailer.gone:
-                return b""
-            tailer.file = await aiofiles.open(tailer.source.path, "rb", buffering=0)
-            info = os.fstat(tailer.file.fileno())
-            if (info.st_dev, info.st_ino) != (tailer.state.device, tailer.state.inode):  # replaced since the last look
-                await tailer.close()
-                return b""
-        overlap = len(tailer.tail) if tailer.state.foreign else 0
-        await tailer.file.seek(tailer.position.offset - overlap)
-        data: bytes = await tailer.file.read(size + overlap)
-        if data[:overlap] != tailer.tail[:overlap]:
-            tailer.rewritten = True
-            return None
-        return data[overlap:]
-
-    def _advance(self, tailer: Tailer, checked: Checked) -> Checked:
-        tailer.position = checked.chunk.end
-        tailer.tail = checked.chunk.tail
-        tailer.skip_to = 0
-        tailer.at_end = False
-        return checked
-
-    async def _last_line(self, tailer: Tailer, data: bytes, *, finish: bool) -> Checked | None:
-        """Decide about bytes without a newline at the end of a file."""
-        chunk = make_chunk(tailer.source, tailer.position, data)
-        if tailer.lockable:
-            alive = tailer.gone or await asyncio.to_thread(self.is_alive, tailer)
-            if alive or os.fstat(tailer.file.fileno()).st_size != chunk.end.offset:
-                return None
-            refused = Refused(tailer.source, chunk.start.line, data, DEAD_WRITER, offset=chunk.start.offset)
-            return self._advance(tailer, Checked(chunk, (), (refused,)))
-        if finish:
-            checked = check(chunk)
-            if checked.pieces:
-                return self._advance(tailer, checked)
-        return None
-
-    async def _pass_over(self, tailer: Tailer, head: bytes) -> Checked | None:
-        """Find the end of a line that is too long to be held, and pass over it."""
-        offset = max(tailer.skip_to, tailer.position.offset)
-        before = b""
-        while True:
-            await tailer.file.seek(offset)
-            block = await tailer.file.read(CHUNK_BYTES)
-            if not block:
-                tailer.skip_to = offset
-                tailer.size = min(tailer.size, offset)
-                return None
-            newline = block.find(b"\n")
-            if newline >= 0:
-                break
-            offset += len(block)
-            before = block[-TAIL_BYTES:]
-        end = Position(offset + newline + 1, tailer.position.line + 1)
-        tail = (before + block[: newline + 1])[-TAIL_BYTES:]
-        chunk = Chunk(tailer.source, tailer.position, end, b"", tail)
-        reason = (
-            f"a line of {end.offset - chunk.start.offset} bytes, more than max_line_bytes; only its head is kept here"
-        )
-        refused = Refused(tailer.source, chunk.start.line, head[:_OVERSIZE_HEAD], reason, offset=chunk.start.offset)
-        return self._advance(tailer, Checked(chunk, (), (refused,)))
+    def _index(self, state: FileState) -> None:
+        if state.foreign:
+            self._by_inode.setdefault(state.inode, set()).add(state.key)
 
 
-async def _still(file: Any, found: Seen, state: FileState) -> bool:
+def _look_at_gone(tailer: Tailer, now: float) -> None:
+    """What is written to a file after it was deleted or moved away can still be read."""
+    if tailer.gone_at is None:
+        tailer.gone_at = now
+    if tailer.file is not None:
+        info = os.fstat(tailer.file.fileno())
+        if (info.st_size, info.st_mtime_ns) != (tailer.size, tailer.modified_ns):
+            tailer.gone_at = now
+        tailer.looked(info.st_size, info.st_mtime_ns)
+
+
+def _stem(path: str) -> str:
+    part = parse_name(Path(path).name)
+    return part.stem if part is not None else ""
+
+
+def _still(file: Any, seen: Seen, state: FileState) -> bool:
     """Tell whether a file still holds, before the saved offset, what was read of it."""
     offset = state.position.offset
-    if found.size < offset:
+    if seen.size < offset:
         return False
-    await file.seek(offset - len(state.tail))
-    return bool(await file.read(len(state.tail)) == state.tail)
-
-
-async def _first_line(file: Any, head: bytes) -> bytes:
-    if b"\n" not in head:
-        await file.seek(0)
-        head = await file.read(CHUNK_BYTES)
-    return head.partition(b"\n")[0]
-
-
-def absolute_patterns(patterns: Iterable[str], base: Path) -> tuple[str, ...]:
-    """Make globs absolute; a folder stands for the `.jsonl` files in it."""
-    result = []
-    for pattern in patterns:
-        path = base / Path(pattern).expanduser()
-        result.append(str(path / "*.jsonl") if path.is_dir() else os.path.abspath(path))  # noqa: PTH100 (resolve would follow the links of a glob)
-    return tuple(result)
-
-
-def fixed_folder(pattern: str) -> Path:
-    """Return the folder of a glob down to its first wildcard."""
-    fixed = []
-    for piece in Path(pattern).parts[:-1]:
-        if glob.has_magic(piece):
-            break
-        fixed.append(piece)
-    return Path(*fixed) if fixed else Path()
+    return os.pread(file.fileno(), len(state.tail), offset - len(state.tail)) == state.tail

@@ -24,11 +24,13 @@ from shipper.core.batching import Batcher
 from shipper.core.model import Batch, Checked
 from shipper.delivery import Delivery
 from shipper.errors import StoreFull
-from shipper.events import Emit, FileDeleted, SinkFailed
-from shipper.files import Files, Tailer
+from shipper.events import Emit, FileDeleted, StateFailed
+from shipper.files import Files
+from shipper.tailer import Tailer
 
 _COMMIT_INTERVAL_S = 0.2
-_LOOK_INTERVAL_S = 0.5  # while there is enough to read
+_LOOK_COST = 30  # the time between two looks, in times of what a look takes: so looking costs 3 % at most,
+_LOOK_AT_LEAST_S = 5.0  # but happens at least this often
 _CLEAN_INTERVAL_S = 1.0
 
 
@@ -77,21 +79,25 @@ class Pipeline:
     clock: Callable[[], float] = time.monotonic
     _acks: AckTracker = field(default_factory=AckTracker)
     _commits: dict[str, Commit] = field(default_factory=dict)
+    _committing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _store_fails: bool = False
     _bytes: int = 0
-    _settled: asyncio.Event = field(default_factory=asyncio.Event)
+    _room: asyncio.Event = field(default_factory=asyncio.Event)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _look_at: float = 0.0
     _clean_at: float = 0.0
     _stopping: bool = False
-    _looked_last: bool = False
     _wait_for_writers: bool = False
+    _goal: dict[str, int] | None = None  # how far each file is read before the end, where there is to be one
+    _finish: bool = False
 
     def stop(self, *, wait_for_writers: bool) -> None:
         """
         End `run` once everything is acknowledged.
 
         Args:
-            wait_for_writers: Also wait until no process writes one of our files any more.
+            wait_for_writers: Also wait until no process writes one of our files any more. Otherwise what is written from
+                now on is left for the next start.
         """
         self._stopping = True
         self._wait_for_writers = wait_for_writers
@@ -100,8 +106,7 @@ class Pipeline:
     @property
     def left(self) -> int:
         """Bytes that are known of and not acknowledged."""
-        waiting = sum(max(0, tailer.size - tailer.position.offset) for tailer in self.files.tailers.values())
-        return waiting + self._bytes
+        return self._bytes + sum(tailer.left for tailer in self.files.tailers.values())
 
     async def run(self, *, once: bool = False) -> None:
         """
@@ -132,101 +137,119 @@ class Pipeline:
             max_bytes=self.limits.batch_bytes, max_lines=self.limits.batch_records, linger_s=self.limits.linger_s
         )
         await self._look()
-        goal = {tailer.source.key: tailer.size for tailer in self.files.tailers.values()} if once else None
+        if once:
+            self._finish = True
+            self._set_goal()
         while True:
-            busy = await self._read_round(queue, batcher, goal)
-            if busy:
-                self._looked_last = False
-                if self.clock() >= self._look_at:
-                    await self._look()
-                continue
-            if (once or self._stopping) and (batch := batcher.take()):
-                await queue.put(batch)
-            if await self._is_done(goal):
-                return
-            await self._pause(queue, batcher)
-            await self.files.rest()
-            if self.clock() >= self._clean_at:
-                await self._clean_up()
-            await self._look()
+            if self._stopping and not self._wait_for_writers and self._goal is None:
+                await self._look()
+                self._set_goal()
+            if not await self._read_round(queue, batcher):
+                if (self._stopping or once) and (batch := batcher.take()):
+                    await self._put(queue, batch)
+                if await self._is_done():
+                    return
+                await self._pause(queue, batcher)
+                if self.clock() >= self._clean_at:
+                    await self._clean_up()
+            if self.clock() >= self._look_at:
+                await self._look()
+
+    def _set_goal(self) -> None:
+        self._goal = {tailer.source.key: tailer.size for tailer in self.files.tailers.values()}
 
     async def _look(self) -> None:
         """Look for files; those that are new are in the checkpoint before anything of them is read."""
-        self._look_at = self.clock() + _LOOK_INTERVAL_S
-        if adopted := await self.files.scan():
-            await self._store(lambda: self.checkpoint.adopt(adopted))
-        for tailer in [tailer for tailer in self.files.tailers.values() if tailer.gone]:
-            done = tailer.at_end or tailer.file is None
-            if done and not self._acks.in_flight(tailer.source.key):
-                await self.files.drop(tailer)
+        started = self.clock()
+        changes = await self.files.scan(started)
+        if changes.adopted or changes.forgotten:
+            await self._store(lambda: self.checkpoint.adopt(changes.adopted, forget=changes.forgotten))
+        over = self.files.over(started, ending=self._stopping or self._goal is not None)
+        over = [tailer for tailer in over if not self._acks.in_flight(tailer.source.key)]
+        if over:
+            await self._commit()  # what comes back is known by what is committed
+        for tailer in over:
+            await self.files.drop(tailer)
+        now = self.clock()
+        self._look_at = now + max(self.limits.poll_interval_s, min(_LOOK_COST * (now - started), _LOOK_AT_LEAST_S))
 
-    async def _read_round(self, queue: asyncio.Queue[Batch], batcher: Batcher, goal: dict[str, int] | None) -> bool:
+    async def _read_round(self, queue: asyncio.Queue[Batch], batcher: Batcher) -> bool:
         """Take one chunk of each file that has more, up to its goal if there is one; tell whether there was any."""
         busy = False
-        finish = goal is not None
         for tailer in list(self.files.tailers.values()):
-            if goal is not None and (tailer.at_end or tailer.position.offset >= goal.get(tailer.source.key, 0)):
+            if tailer.dropped or not self._wanted(tailer):
                 continue
-            if goal is None and not tailer.unread:
-                continue
-            checked = await self.files.read(tailer, finish=finish)
+            checked = await self.files.read(tailer, finish=self._finish)
             if checked is None:
                 continue
             busy = True
             self._acks.sent(checked.chunk)
-            self._bytes += len(checked.chunk.data)
+            self._bytes += checked.held
             if batch := batcher.add(checked, self.clock()):
-                await queue.put(batch)
+                await self._put(queue, batch)
             await self._hold_back(queue, batcher)
         if batcher.due_at <= self.clock() and (batch := batcher.take()):
-            await queue.put(batch)
+            await self._put(queue, batch)
         return busy
+
+    def _wanted(self, tailer: Tailer) -> bool:
+        reached = self._goal is not None and tailer.position.offset >= self._goal.get(tailer.source.key, 0)
+        return tailer.fresh and not reached
 
     async def _hold_back(self, queue: asyncio.Queue[Batch], batcher: Batcher) -> None:
         """Stop reading while too much is on its way."""
         while self._bytes >= self.limits.in_flight_bytes:
             if batch := batcher.take():
-                await queue.put(batch)
-            self._settled.clear()
-            await self._settled.wait()
+                await self._put(queue, batch)
+            else:
+                await self._wait_for_room()
+
+    async def _put(self, queue: asyncio.Queue[Batch], batch: Batch) -> None:
+        while queue.full():
+            await self._wait_for_room()
+        queue.put_nowait(batch)
+
+    async def _wait_for_room(self) -> None:
+        """Wait until something is acknowledged; go on looking: a file must be opened before it is moved away."""
+        self._room.clear()
+        await _wait(self._room, max(0.0, self._look_at - self.clock()))
+        if self.clock() >= self._look_at:
+            await self._look()
 
     async def _pause(self, queue: asyncio.Queue[Batch], batcher: Batcher) -> None:
         """Wait until it is time to look again, a batch is due, or something has happened."""
-        wait = max(0.0, min(self.limits.poll_interval_s, batcher.due_at - self.clock()))
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), wait)
+        wait = max(0.0, min(self._look_at, batcher.due_at) - self.clock())
+        await _wait(self._wake, wait)
         self._wake.clear()
         if batcher.due_at <= self.clock() and (batch := batcher.take()):
-            await queue.put(batch)
+            await self._put(queue, batch)
 
-    async def _is_done(self, goal: dict[str, int] | None) -> bool:
-        if not self._acks.idle or (goal is None and not self._stopping):
+    async def _is_done(self) -> bool:
+        if not self._acks.idle or (self._goal is None and not self._stopping):
             return False
-        tailers = list(self.files.tailers.values())
-        if goal is not None:
-            return all(tailer.at_end or tailer.position.offset >= goal.get(tailer.source.key, 0) for tailer in tailers)
-        if any(tailer.unread and not tailer.at_end for tailer in tailers):
+        if any(map(self._wanted, self.files.tailers.values())):
             return False
-        if self._wait_for_writers and await asyncio.to_thread(lambda: any(map(self.files.is_alive, tailers))):
-            self._looked_last = False
+        if self._goal is not None:
+            return True
+        if await asyncio.to_thread(self.files.any_writer):
             return False
-        # What the writers wrote before they ended may be younger than the last look: look once more.
-        done, self._looked_last = self._looked_last, True
-        return done
+        await self._look()  # what the writers wrote before they ended may be younger than the last look
+        return not any(map(self._wanted, self.files.tailers.values()))
 
     async def _send(self, queue: asyncio.Queue[Batch]) -> None:
         while True:
             batch = await queue.get()
+            self._room.set()
             await self.delivery.deliver(batch)
             for checked in batch.chunks:
                 self._settle(checked)
             del batch
-            self._settled.set()
+            self._room.set()
             if self._acks.idle:
                 self._wake.set()
 
     def _settle(self, checked: Checked) -> None:
-        self._bytes -= len(checked.chunk.data)
+        self._bytes -= checked.held
         commit = self._acks.settle(checked.chunk)
         if commit is not None:
             self._commits[commit.key] = commit
@@ -234,15 +257,24 @@ class Pipeline:
     async def _keep_committing(self) -> None:
         while True:
             await asyncio.sleep(_COMMIT_INTERVAL_S)
-            await self._commit()
+            # Not to be cancelled half-way: a commit that goes on unseen could overtake the last one.
+            await asyncio.shield(self._commit())
 
     async def _commit(self) -> None:
-        commits, self._commits = self._commits, {}
-        if not commits:
-            return
-        await self._store(lambda: self.checkpoint.commit(commits.values()))
-        for commit in commits.values():
-            self.files.committed(commit)
+        """Write what is acknowledged; where there is no room, keep it for the next time."""
+        async with self._committing:
+            commits, self._commits = self._commits, {}
+            if not commits:
+                return
+            try:
+                await asyncio.to_thread(self.checkpoint.commit, list(commits.values()))
+            except StoreFull as exc:
+                self._commits = {**commits, **self._commits}
+                self._cannot_store(exc)
+                return
+            self._store_fails = False
+            for commit in commits.values():
+                self.files.committed(commit)
 
     async def _store(self, write: Callable[[], None]) -> None:
         """Write to the checkpoint, waiting for room if there is none."""
@@ -250,26 +282,44 @@ class Pipeline:
             try:
                 await asyncio.to_thread(write)
             except StoreFull as exc:
-                self.emit(SinkFailed(str(exc), operator=True))
+                self._cannot_store(exc)
                 await asyncio.sleep(1)
             else:
+                self._store_fails = False
                 return
+
+    def _cannot_store(self, exc: StoreFull) -> None:
+        if not self._store_fails:
+            self._store_fails = True
+            self.emit(StateFailed(str(exc)))
 
     async def _clean_up(self) -> None:
         """Delete what is finished, if told to; the checkpoint must have it first."""
         self._clean_at = self.clock() + _CLEAN_INTERVAL_S
         if not self.delete_finished:
             return
-        for tailer in list(self.files.tailers.values()):
-            state = self.files.known[tailer.source.key]
-            acknowledged = state.position.offset
-            finished = tailer.lockable and not tailer.unread and tailer.position.offset == acknowledged
-            if finished and await asyncio.to_thread(_delete, tailer, acknowledged):
-                key = state.key
-                await self.files.drop(tailer)
-                await self._store(lambda key=key: self.checkpoint.forget([key]))  # type: ignore[misc]
-                del self.files.known[key]
-                self.emit(FileDeleted(tailer.source.path))
+        ready = []
+        for tailer in self.files.tailers.values():
+            acknowledged = self.files.known[tailer.source.key].position.offset
+            if tailer.lockable and tailer.left == 0 and tailer.position.offset == acknowledged:
+                ready.append((tailer, acknowledged))
+        deleted = await asyncio.to_thread(lambda: [tailer for tailer, size in ready if _delete(tailer, size)])
+        if not deleted:
+            return
+        keys = [tailer.source.key for tailer in deleted]
+        for tailer in deleted:
+            await self.files.drop(tailer)
+        await self._store(lambda: self.checkpoint.adopt((), forget=keys))
+        for tailer in deleted:
+            self.files.forget(tailer.source.key)
+            self.emit(FileDeleted(tailer.source.path))
+
+
+async def _wait(event: asyncio.Event, timeout_s: float) -> None:
+    """Wait for an event; unlike `wait_for` of Python 3.11 this never swallows a cancellation."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
 
 
 def _delete(tailer: Tailer, acknowledged: int) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import resource
 import secrets
 import signal
 from collections.abc import Coroutine
@@ -30,16 +31,19 @@ from shipper.events import (
     Started,
     Stopped,
 )
-from shipper.files import Files, absolute_patterns, fixed_folder
+from shipper.files import Files
+from shipper.look import absolute_patterns, fixed_folder
 from shipper.pipeline import Limits, Pipeline
 from shipper.sinks.detect import find_sink
 from shipper.sinks.interface import Sink
+from shipper.tailer import Reader
 from shipper.transport import Transport, check_url
 
 T = TypeVar("T")
 
 STATE_FOLDER = ".shipper"
 DEAD_LETTERS = "dead-letters.jsonl"
+_MAX_OPEN = 1000
 
 
 @dataclass(slots=True)
@@ -71,7 +75,7 @@ def run(settings: Settings, *, once: bool, emit: Emit) -> int:
         emit: Takes events.
 
     Returns:
-        The exit code: 0, or 1 when *once* left a file behind that could not be read.
+        The exit code: 0, or 1 when *once* left something behind: it was stopped, or a file could not be read.
 
     Raises:
         ConfigError: Nothing can be shipped with these settings.
@@ -111,15 +115,13 @@ async def _run(settings: Settings, *, once: bool, emit: Totals) -> int:
             patterns,
             await asyncio.to_thread(checkpoint.load),
             exclude=state.resolve(),
-            max_line_bytes=settings.max_line_bytes,
+            reader=Reader(settings.max_line_bytes, _max_open(settings), settings.dataset, settings.namespace),
             new_epoch=lambda: secrets.token_hex(8),
             emit=emit,
-            dataset=settings.dataset,
-            namespace=settings.namespace,
         )
-        emit(Started(patterns, transport.url, str(state)))
         if once and not files.known and not await files.match():
             raise ConfigError(f"no file matches {', '.join(patterns)}, so there is nothing to ship; check --path")
+        emit(Started(patterns, transport.url, str(state)))
         sink = await stop.unless_stopped(_find_sink(transport, settings, emit))
         if sink is None:
             return 0
@@ -132,9 +134,10 @@ async def _run(settings: Settings, *, once: bool, emit: Totals) -> int:
             emit,
             delete_finished=settings.finished == "delete",
         )
-        await stop.run(pipeline, once=once)
+        complete = await stop.run(pipeline, once=once)
         emit(Stopped(emit.delivered, emit.duplicates, emit.dead, pipeline.left))
-        return 1 if once and (files.unreadable or pipeline.left) else 0
+        await files.close()
+        return 1 if once and (files.unreadable or not complete) else 0
     finally:
         await transport.close()
         checkpoint.close()
@@ -211,8 +214,8 @@ class _Stop:
         await _cancel(task)
         return None
 
-    async def run(self, pipeline: Pipeline, *, once: bool) -> None:
-        """Run the pipeline; after the first signal, for as long as a drain may take."""
+    async def run(self, pipeline: Pipeline, *, once: bool) -> bool:
+        """Run the pipeline; after the first signal, for as long as a drain may take. False when that was too short."""
         task = asyncio.create_task(pipeline.run(once=once))
         stopped = asyncio.ensure_future(self._stopped.wait())
         await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -223,14 +226,21 @@ class _Stop:
             await asyncio.wait({task}, timeout=self._settings.drain_s)
         if not task.done():
             await _cancel(task)
-        else:
-            task.result()
+            return False
+        task.result()
+        return True
 
 
 async def _cancel(task: asyncio.Future[Any]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
+
+
+def _max_open(settings: Settings) -> int:
+    """How many files may be open at once: what the system allows, less connections, checkpoint and standard streams."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return max(8, min(_MAX_OPEN, allowed - settings.in_flight - 48))
 
 
 def _limits(settings: Settings) -> Limits:

@@ -8,10 +8,10 @@ also the only module that knows which library that is. A test's door is a functi
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable
-from dataclasses import replace
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -19,6 +19,7 @@ from shipper.core.model import Request, Response
 from shipper.errors import ConfigError, SinkUnavailable
 
 Compress = Callable[[bytes], bytes]
+_PASSWORD = re.compile(r"(?<=//)([^:@/]*):.*@")
 _USER_AGENT = "jsonlog-shipper"
 _COMPRESS_FROM = 1024  # bytes; below it the header costs more than compression saves
 
@@ -128,15 +129,8 @@ def check_url(url: str) -> str:
 
 
 def hide_password(url: str) -> str:
-    """Return *url* with its password, if there is one, replaced."""
-    try:
-        parts = urlsplit(url)
-        if parts.password is None:
-            return url
-    except ValueError:
-        return url
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=f"{parts.username}:***@{host}"))
+    """Return *url* with its password, if there is one, replaced; also where the URL is not a usable one."""
+    return _PASSWORD.sub(r"\1:***@", url)
 
 
 def compressor(name: str) -> Compress:
@@ -148,11 +142,6 @@ def compressor(name: str) -> Compress:
     import zstandard  # noqa: PLC0415
 
     return lambda body: zstandard.ZstdCompressor(level=1).compress(body)
-
-
-def with_body(request: Request, body: bytes) -> Request:
-    """Return *request* with another body."""
-    return replace(request, body=body)
 
 
 def _explain(exc: Exception) -> str:

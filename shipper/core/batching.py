@@ -41,7 +41,7 @@ class Batcher:
         Returns:
             The batch that had to leave to make room, or the one that is full now; None while there is room.
         """
-        size, lines = len(checked.chunk.data), count_lines(checked.pieces)
+        size, lines = checked.held, count_lines(checked.pieces) + len(checked.bad)
         before = self.take() if self._chunks and not self._fits(size, lines) else None
         if not self._chunks:
             self._due_at = now + self._linger_s

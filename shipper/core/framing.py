@@ -9,7 +9,8 @@ something in it is wrong is it looked at line by line. Rules:
 2. The fast check proves that each line is one object: the parser found as many values as there are newlines, and the
    values joined by newlines are the chunk again, byte by byte. (The parser splits by values, not by lines.)
 3. Every newline counts for the line number, also that of an empty or a bad line.
-4. Nothing is dropped here: a bad line comes back as `Refused` with its bytes.
+4. NUL bytes around a line are no part of it: a writer that keeps its offset over a truncation leaves a run of them.
+5. Nothing is dropped here: a bad line comes back as `Refused` with its bytes.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def _check_each(chunk: Chunk) -> Checked:
     if not lines[-1]:
         lines.pop()  # what follows the last newline is no line
     for number, line in enumerate(lines, chunk.start.line):
-        bare = (line.removeprefix(_BOM) if offset == 0 else line).strip(b" \t\r")
+        bare = (line.removeprefix(_BOM) if offset == 0 else line).strip(b" \t\r\0")
         fault = _fault(bare) if bare else ""
         if bare and not fault:
             run.append(bare)

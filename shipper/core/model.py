@@ -101,6 +101,11 @@ class Checked:
     pieces: tuple[Piece, ...]
     bad: tuple[Refused, ...] = ()
 
+    @property
+    def held(self) -> int:
+        """Bytes in memory: those of the chunk, or the head of a line that is too long to be held."""
+        return len(self.chunk.data) or sum(len(refused.data) for refused in self.bad)
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

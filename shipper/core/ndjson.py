@@ -40,7 +40,14 @@ def header_fits(pieces: Sequence[Piece]) -> bool:
 
 
 def _header(pieces: Sequence[Piece]) -> str:
-    return ", ".join(f"{piece.source.key}:{piece.first:x}+{len(piece.lines)}" for piece in pieces)
+    runs: list[tuple[str, int, int]] = []  # key, first line, count
+    for piece in pieces:
+        key, first, count = piece.source.key, piece.first, len(piece.lines)
+        if runs and runs[-1][0] == key and runs[-1][1] + runs[-1][2] == first:
+            _, first, before = runs.pop()
+            count += before
+        runs.append((key, first, count))
+    return ", ".join(f"{key}:{first:x}+{count}" for key, first, count in runs)
 
 
 def split(pieces: Sequence[Piece]) -> tuple[tuple[Piece, ...], tuple[Piece, ...]]:

@@ -7,6 +7,7 @@ a plain index without our mapping, silently and for good.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -53,6 +54,7 @@ class ElasticsearchSink:
     emit: Emit
     template: bool = True
     _ready: set[str] = field(default_factory=set)
+    _preparing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def kind(self) -> str:
@@ -63,11 +65,14 @@ class ElasticsearchSink:
         """Make sure of the template once, and of each stream before its first write."""
         if not self.template:
             return
-        for target in sorted(targets - self._ready):
-            if not await self._exists(f"/_data_stream/{target}"):
-                await self.install_template()
-                await self._create_stream(target)
-            self._ready.add(target)
+        if targets <= self._ready:
+            return
+        async with self._preparing:  # batches are sent side by side
+            for target in sorted(targets - self._ready):
+                if not await self._exists(f"/_data_stream/{target}"):
+                    await self.install_template()
+                    await self._create_stream(target)
+                self._ready.add(target)
 
     def fits(self, pieces: Sequence[Piece]) -> bool:  # noqa: ARG002 (the interface)
         """Any number of pieces goes in one request."""

@@ -1,0 +1,265 @@
+"""
+One file that is followed, and how its next chunk is read.
+
+A chunk ends at the last newline that was read; what follows is read again when the file has changed. A descriptor stays open
+as long as there is room, so that what is written between the last look and a rename or a removal is not missed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import aiofiles
+
+from jsonlog.files.protocol import PartName, writer_alive
+from shipper.checkpoint import FileState
+from shipper.core.framing import check, whole_lines
+from shipper.core.model import ORIGIN, TAIL_BYTES, Checked, Chunk, Position, Refused, Source, make_chunk
+from shipper.core.naming import stream_of
+from shipper.look import Number, Seen
+
+CHUNK_BYTES = 256 * 1024
+_OVERSIZE_HEAD = 64 * 1024
+DEAD_WRITER = "the writer ended before this line was complete"
+
+
+@dataclass(slots=True, eq=False)
+class Tailer:
+    """
+    One file that is followed.
+
+    Args:
+        source: Key, target and path, as its chunks carry them.
+        state: As the checkpoint knew it when it was found.
+        part: The facts in its name, for a file of ours.
+        position: How far it has been read.
+        tail: The bytes just before that.
+        size, modified_ns: As the last look found them; -1 before the first one.
+    """
+
+    source: Source
+    state: FileState
+    part: PartName | None
+    position: Position
+    tail: bytes
+    size: int = -1
+    modified_ns: int = -1
+    fresh: bool = True  # a read may find something: it has changed since the last read that found no whole line
+    partial: bool = False  # the last read found bytes without a newline
+    rewritten: bool = False  # the bytes before the position are not the ones that were read
+    gone_at: float | None = None  # since when no name leads to it
+    dropped: bool = False
+    skip_to: int = 0  # how far an over-long line has been searched for its end
+    file: Any = None
+
+    @property
+    def number(self) -> Number:
+        """Device and inode."""
+        return self.state.device, self.state.inode
+
+    @property
+    def lockable(self) -> bool:
+        """True when a lock tells whether the writer lives."""
+        return self.part is not None and self.part.locked
+
+    @property
+    def left(self) -> int:
+        """Bytes that the last look saw and that have not been read."""
+        return max(0, self.size - self.position.offset)
+
+    def looked(self, size: int, modified_ns: int) -> None:
+        """Take what a look found."""
+        if (size, modified_ns) != (self.size, self.modified_ns):
+            self.size, self.modified_ns, self.fresh = size, modified_ns, True
+        elif self.partial and self.lockable:
+            self.fresh = True  # the file stays as it is, but its writer may have ended
+        if size < self.skip_to:
+            self.skip_to = 0
+
+    def moved(self, found: Seen) -> None:
+        """Follow a file to its new name."""
+        self.source = replace(self.source, path=found.path)
+        self.state = replace(self.state, path=found.path)
+
+
+def is_alive(path: str) -> bool:
+    """Tell whether the writer of a part lives; in doubt it does."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        return writer_alive(fd)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)
+
+
+@dataclass(slots=True)
+class Reader:
+    """
+    Reads the next chunk of any file through a bounded number of descriptors.
+
+    Args:
+        max_line_bytes: A longer line is passed over, with its head in the dead-letter file.
+        max_open: Descriptors to keep open.
+        dataset, namespace: Override what the records say about their target.
+    """
+
+    max_line_bytes: int
+    max_open: int
+    dataset: str | None = None
+    namespace: str | None = None
+    _open: dict[Tailer, None] = field(default_factory=dict)  # least recently used first
+
+    @property
+    def room(self) -> int:
+        """How many more descriptors may be open."""
+        return self.max_open - len(self._open)
+
+    def target_of(self, first_line: bytes) -> str:
+        """Choose the data stream of a file by its first line."""
+        return stream_of(first_line, dataset=self.dataset, namespace=self.namespace)
+
+    async def read(self, tailer: Tailer, *, finish: bool = False) -> Checked | None:
+        """
+        Read the next chunk of a file.
+
+        Args:
+            tailer: The file.
+            finish: Take a last line without newline as complete if it is good: nobody will read this file again.
+
+        Returns:
+            None when there is no whole line yet; a look tells when there may be one.
+
+        Raises:
+            OSError: It cannot be read.
+        """
+        tailer.fresh = tailer.partial = False
+        # Never more than the longest line: so every line in a block is short enough.
+        block = min(CHUNK_BYTES, self.max_line_bytes + 1)
+        data = await self._read_block(tailer, block)
+        if data is None:
+            return None
+        if len(data) == block and not whole_lines(data):
+            data = await self._read_block(tailer, self.max_line_bytes + 1) or b""
+            if not whole_lines(data) and len(data) > self.max_line_bytes:
+                return await self._pass_over(tailer, data)
+        size = whole_lines(data)
+        if not size:
+            return await self._last_line(tailer, data, finish=finish) if data else None
+        if tailer.position == ORIGIN:  # the first line is known for sure only now
+            target = self.target_of(data[: data.find(b"\n")])
+            tailer.source = replace(tailer.source, target=target)
+        chunk = make_chunk(tailer.source, tailer.position, data[:size])
+        if size < TAIL_BYTES:
+            chunk = replace(chunk, tail=(tailer.tail + chunk.data)[-TAIL_BYTES:])
+        return _advance(tailer, await asyncio.to_thread(check, chunk))
+
+    async def keep_open(self, tailer: Tailer, file: Any) -> None:
+        """Take over a descriptor."""
+        tailer.file = file
+        self._open[tailer] = None
+        await self._make_room()
+
+    async def close(self, tailer: Tailer) -> None:
+        """Close the descriptor of a file; a later read opens it again."""
+        self._open.pop(tailer, None)
+        if tailer.file is not None:
+            file, tailer.file = tailer.file, None
+            await file.close()
+
+    async def _read_block(self, tailer: Tailer, size: int) -> bytes | None:
+        """Read at the tailer's position; None when the bytes before it are not the ones that were read."""
+        if tailer.file is None and not await self._reopen(tailer):
+            return b""
+        self._open[tailer] = self._open.pop(tailer, None)
+        overlap = len(tailer.tail) if tailer.state.foreign else 0
+        await tailer.file.seek(tailer.position.offset - overlap)
+        data: bytes = await tailer.file.read(size + overlap)
+        if data[:overlap] != tailer.tail[:overlap]:
+            tailer.rewritten = True
+            return None
+        return data[overlap:]
+
+    async def _reopen(self, tailer: Tailer) -> bool:
+        if tailer.gone_at is not None:
+            return False
+        file = await aiofiles.open(tailer.source.path, "rb", buffering=0)
+        info = os.fstat(file.fileno())
+        if (info.st_dev, info.st_ino) != tailer.number:  # replaced since the last look
+            await file.close()
+            return False
+        await self.keep_open(tailer, file)
+        return True
+
+    async def _make_room(self) -> None:
+        """Close what was not used for longest: files of ours first, whose names cannot change; never one without a name."""
+        while self.room < 0:
+            others = [tailer for tailer in self._open if tailer.gone_at is None][:-1]  # the last one is just opened
+            victim = next((tailer for tailer in others if tailer.lockable), others[0] if others else None)
+            if victim is None:
+                return
+            await self.close(victim)
+
+    async def _last_line(self, tailer: Tailer, data: bytes, *, finish: bool) -> Checked | None:
+        """Decide about bytes without a newline at the end of a file."""
+        tailer.partial = True
+        chunk = make_chunk(tailer.source, tailer.position, data)
+        if await _is_left_behind(tailer, chunk.end.offset):
+            refused = Refused(tailer.source, chunk.start.line, data, DEAD_WRITER, offset=chunk.start.offset)
+            return _advance(tailer, Checked(chunk, (), (refused,)))
+        if finish and not tailer.lockable:
+            checked = check(chunk)
+            if checked.pieces:
+                return _advance(tailer, checked)
+        return None
+
+    async def _pass_over(self, tailer: Tailer, head: bytes) -> Checked | None:
+        """Find the end of a line that is too long to be held, and pass over it."""
+        offset = max(tailer.skip_to, tailer.position.offset)
+        before = b""
+        while True:
+            await tailer.file.seek(offset)
+            block = await tailer.file.read(CHUNK_BYTES)
+            newline = block.find(b"\n")
+            if newline >= 0:
+                block = block[: newline + 1]
+                reason = "a line of {} bytes, more than max_line_bytes; only its head is kept here"
+                break
+            if not block:
+                tailer.skip_to, tailer.partial = offset, True
+                if not await _is_left_behind(tailer, offset):
+                    return None
+                reason = DEAD_WRITER + "; it has {} bytes, only its head is kept here"
+                break
+            offset += len(block)
+            before = block[-TAIL_BYTES:]
+        end = Position(offset + len(block), tailer.position.line + 1)
+        chunk = Chunk(tailer.source, tailer.position, end, b"", (before + block)[-TAIL_BYTES:])
+        reason = reason.format(end.offset - chunk.start.offset)
+        refused = Refused(tailer.source, chunk.start.line, head[:_OVERSIZE_HEAD], reason, offset=chunk.start.offset)
+        return _advance(tailer, Checked(chunk, (), (refused,)))
+
+
+async def _is_left_behind(tailer: Tailer, end: int) -> bool:
+    """Tell whether a line of ours that ends without newline at *end* will never be completed: first the lock, then the size."""
+    if not tailer.lockable or tailer.gone_at is not None:
+        return False
+    alive = await asyncio.to_thread(is_alive, tailer.source.path)
+    return not alive and os.fstat(tailer.file.fileno()).st_size == end
+
+
+def _advance(tailer: Tailer, checked: Checked) -> Checked:
+    tailer.position = checked.chunk.end
+    tailer.tail = checked.chunk.tail
+    tailer.skip_to = 0
+    tailer.partial = False
+    tailer.fresh = tailer.left > 0
+    return checked

@@ -1,0 +1,324 @@
+"""
+What stands in for the world in tests of the shipper, all of it in one place: a store that is a function, files and writers,
+a pipeline put together as the service does it, and the one bounded way to wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter, deque
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from jsonlog.files.protocol import PartName, create_part, new_run
+from shipper.checkpoint import Checkpoint
+from shipper.deadletters import DeadLetters
+from shipper.delivery import Delivery
+from shipper.files import Files
+from shipper.look import absolute_patterns
+from shipper.pipeline import Limits, Pipeline
+from shipper.sinks.elasticsearch import ElasticsearchSink, Server
+from shipper.sinks.http import HttpSink
+from shipper.tailer import Reader
+from shipper.transport import Transport
+
+Answer = Callable[[httpx.Request], httpx.Response | None]
+QUICK = Limits(poll_interval_s=0.01, linger_s=0.0)
+
+
+def wait_for(condition: Callable[[], Any], what: str, *, timeout_s: float = 20.0) -> Any:
+    """Ask until *condition* holds and return what it said; the only place where a test waits for another process."""
+    deadline = time.monotonic() + timeout_s
+    while not (said := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout_s} s in vain: {what}")
+        time.sleep(0.01)
+    return said
+
+
+async def until(condition: Callable[[], Any], what: str, *, timeout_s: float = 20.0) -> Any:
+    """Ask until *condition* holds, letting other tasks run."""
+    deadline = time.monotonic() + timeout_s
+    while not (said := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"waited {timeout_s} s in vain: {what}")
+        await asyncio.sleep(0.005)
+    return said
+
+
+def line(number: int, **more: Any) -> bytes:
+    """One record as a line."""
+    return json.dumps({"n": number, **more}, ensure_ascii=False).encode() + b"\n"
+
+
+def lines(numbers: Iterable[int]) -> bytes:
+    """Some records as lines."""
+    return b"".join(map(line, numbers))
+
+
+def append(path: Path, data: bytes) -> None:
+    """Append to a file as a foreign program would."""
+    with path.open("ab") as file:
+        file.write(data)
+
+
+class Part:
+    """A file of ours under its writer's lock, until `end`."""
+
+    def __init__(
+        self, folder: Path, data: bytes = b"", *, service: str = "shop", run: str | None = None, part: int = 0
+    ):
+        self.name = PartName(service, "host", 1, run or new_run(), part, locked=True)
+        self._fd, path = create_part(str(folder), self.name, 0o640)
+        self.path = Path(path)
+        self.key = self.name.stem
+        self.write(data)
+
+    def write(self, data: bytes) -> None:
+        os.write(self._fd, data)
+
+    def end(self) -> Part:
+        """Let go of the lock, as the death of the process does."""
+        os.close(self._fd)
+        return self
+
+
+@dataclass
+class Store:
+    """
+    A store behind `httpx.MockTransport`: it creates by id like `_bulk`, and takes NDJSON by the ids in the header.
+
+    Args:
+        script: What the next requests that carry records get in place of the usual answer; None for the usual one.
+        refuse: Says of a line whether it is never taken.
+    """
+
+    script: deque[Answer | None] = field(default_factory=deque)
+    refuse: Callable[[bytes], bool] = lambda _: False
+    streams: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    requests: list[httpx.Request] = field(default_factory=list)
+    sent: Counter[str] = field(default_factory=Counter)
+    down: Answer | None = None
+
+    @property
+    def records(self) -> dict[str, bytes]:
+        """All records, by id."""
+        return {key: value for stream in self.streams.values() for key, value in stream.items()}
+
+    @property
+    def numbers(self) -> list[int]:
+        """The `n` of all records, sorted."""
+        return sorted(json.loads(value)["n"] for stream in self.streams.values() for value in stream.values())
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        if self.down is not None:
+            return self.down(request)
+        if self.script and (answer := self.script.popleft()) is not None and (response := answer(request)) is not None:
+            return response
+        return self.take(request)
+
+    def take(self, request: httpx.Request) -> httpx.Response:
+        """Store what a request carries, and answer as usual."""
+        body = request.content.split(b"\n")
+        if request.url.path.endswith("/_bulk"):
+            pairs = [(json.loads(body[i])["create"], body[i + 1]) for i in range(0, len(body) - 1, 2)]
+            items = [{"create": self._create(meta["_index"], meta["_id"], data)} for meta, data in pairs]
+            return httpx.Response(200, json={"errors": any("error" in i["create"] for i in items), "items": items})
+        ids = header_ids(request.headers["shipper-lines"])
+        assert len(ids) == len(body) - 1, "the counts in the header do not add up to the lines of the body"
+        for key, data in zip(ids, body, strict=False):
+            self._create("http", key, data)
+        return httpx.Response(200, json={})
+
+    def _create(self, stream: str, key: str, data: bytes) -> dict[str, Any]:
+        if self.refuse(data):
+            return {"status": 400, "error": {"type": "document_parsing_exception", "reason": "no"}}
+        self.sent[key] += 1
+        if key in self.streams.setdefault(stream, {}):
+            return {"status": 409, "error": {"type": "version_conflict_engine_exception"}}
+        self.streams[stream][key] = data
+        return {"status": 201}
+
+
+def header_ids(header: str) -> list[str]:
+    """Read the ids out of a `Shipper-Lines` header, as docs/design.md describes it."""
+    ids = []
+    for run in header.split(", "):
+        key, _, rest = run.rpartition(":")
+        first, _, number = rest.partition("+")
+        ids += [f"{key}-{int(first, 16) + i:x}" for i in range(int(number))]
+    return ids
+
+
+def say(status: int, body: Any = b"", **headers: str) -> Answer:
+    """An answer that never changes."""
+    content = body if isinstance(body, (bytes, str)) else json.dumps(body)
+    return lambda _: httpx.Response(
+        status, content=content, headers={k.replace("_", "-"): v for k, v in headers.items()}
+    )
+
+
+def refuse_connection(request: httpx.Request) -> httpx.Response:
+    """No store there."""
+    raise httpx.ConnectError("refused", request=request)
+
+
+@dataclass
+class World:
+    """A folder of logs with a store and a checkpoint; a pipeline over them can be started again and again."""
+
+    folder: Path
+    store: Store = field(default_factory=Store)
+    patterns: tuple[str, ...] = ("*.jsonl",)
+    state: Path | None = None
+    sink: str = "elasticsearch"
+    limits: Limits = QUICK
+    delete_finished: bool = False
+    max_line_bytes: int = 1024 * 1024
+    max_open: int = 100
+    keep_gone_s: float = 0.2
+    slept: list[float] = field(default_factory=list)
+    events: list[object] = field(default_factory=list)
+    _epochs: Iterable[int] = field(default_factory=lambda: count(1))
+
+    def __post_init__(self) -> None:
+        self.folder.mkdir(exist_ok=True)
+        self.state = self.state or self.folder / ".shipper"
+
+    @property
+    def dead(self) -> list[dict[str, Any]]:
+        """The entries of the dead-letter file."""
+        path = self.state / "dead-letters.jsonl"
+        return [json.loads(text) for text in path.read_bytes().splitlines()] if path.exists() else []
+
+    def seen(self, kind: type) -> list[Any]:
+        """List the events of a kind."""
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @asynccontextmanager
+    async def pipeline(self) -> AsyncIterator[Pipeline]:
+        """A pipeline as the service puts it together, with a checkpoint opened for it."""
+        checkpoint = Checkpoint(self.state)
+        transport = Transport("http://store", transport=httpx.MockTransport(self.store))
+        reader = Reader(self.max_line_bytes, self.max_open)
+        files = Files(
+            absolute_patterns(self.patterns, self.folder),
+            checkpoint.load(),
+            self.state.resolve(),
+            reader,
+            lambda: f"{next(self._epochs):016x}",
+            self.events.append,
+            self.keep_gone_s,
+        )
+        server = Server("opensearch", "3.8.0")
+        sink = (
+            HttpSink()
+            if self.sink == "http"
+            else ElasticsearchSink(transport, server, self.events.append, template=False)
+        )
+        dead = DeadLetters(self.state / "dead-letters.jsonl")
+        delivery = Delivery(sink, transport, dead, self.events.append, sleep=self._sleep)
+        pipeline = Pipeline(
+            files, delivery, checkpoint, self.limits, self.events.append, delete_finished=self.delete_finished
+        )
+        try:
+            yield pipeline
+        finally:
+            await files.close()
+            await transport.close()
+            checkpoint.close()
+
+    async def _sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+        await asyncio.sleep(min(seconds, 0.01))
+
+    def once(self) -> int:
+        """Ship what is there; return what is left."""
+
+        async def ship() -> int:
+            async with self.pipeline() as pipeline:
+                async with asyncio.timeout(20):
+                    await pipeline.run(once=True)
+                return pipeline.left
+
+        return asyncio.run(ship())
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Pipeline]:
+        """A pipeline that follows the files; at the end it drains without waiting for writers."""
+        async with self.pipeline() as pipeline:
+            task = asyncio.create_task(pipeline.run())
+            try:
+                yield pipeline
+                pipeline.stop(wait_for_writers=False)
+                async with asyncio.timeout(20):
+                    await task
+            finally:
+                task.cancel()
+                await asyncio.wait({task})
+
+    async def shipped(self, numbers: Iterable[int]) -> None:
+        """Wait until the store holds exactly these numbers."""
+        wanted = sorted(numbers)
+        await until(
+            lambda: len(self.store.records) >= len(wanted),
+            f"{len(wanted)} records, of which {len(self.store.records)} came",
+        )
+        assert self.store.numbers == wanted
+
+
+@dataclass
+class Program:
+    """A `shipper` process; its output is kept in a file."""
+
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def said(self) -> str:
+        return self.log.read_text()
+
+    def signal(self, number: int) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, timeout_s: float = 30.0) -> int:
+        """Wait for its end and return its exit code."""
+        return self.process.wait(timeout_s)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+def start(
+    log: Path, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None, **more: Any
+) -> Program:
+    """Start `shipper` with its arguments."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "shipper", *arguments],
+            stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=clean_environment(env or {}), cwd=cwd or REPOSITORY, **more
+        )  # fmt: skip
+    return Program(process, log)
+
+
+def clean_environment(extra: dict[str, str]) -> dict[str, str]:
+    """The environment without settings of ours, and with this checkout importable from any folder."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("SHIPPER_", "JSONLOG_"))}
+    path = [*filter(None, [os.environ.get("PYTHONPATH")]), str(REPOSITORY)]
+    return {**kept, "PYTHONPATH": os.pathsep.join(path), **extra}
+
+
+REPOSITORY = Path(__file__).parent.parent
