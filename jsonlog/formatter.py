@@ -28,7 +28,7 @@ from jsonlog.record.encode import Encoder
 from jsonlog.record.exceptions import exception_fields, find_exception, format_traceback
 from jsonlog.record.shape import FIELDS
 from jsonlog.record.text import TAG_CUT, Bounds, cut_middle, safe_text
-from jsonlog.record.whole import ECS_VERSION, TRACE_IDS, ask, build_whole, last_resort
+from jsonlog.record.whole import ECS_VERSION, build_whole, last_resort
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
@@ -155,6 +155,8 @@ class JsonFormatter(logging.Formatter):
         )
         marks: set[str] = set()
         static = self._encoder.careful(options.static, self._bounds, marks)
+        if redactor:
+            redactor.apply({"extra": static})
         self._options = dataclasses.replace(options, static=static, static_marks=frozenset(marks))
         self._static_names = frozenset(static)
         self._facts_json = b"".join(b",%b:%b" % (_dumps(name), _dumps(value)) for name, value in options.facts.items())
@@ -165,12 +167,12 @@ class JsonFormatter(logging.Formatter):
         # What changes the shape of a record, or needs the whole of it, takes the careful way.
         self._is_direct = (
             type(self).edit is JsonFormatter.edit
-            and not (options.moves or options.order)
+            and not (options.moves or options.order or options.providers)
             and options.extra_key is not None
             and options.decimals == 3
             and not (redactor and redactor.touches(FIELDS))
         )
-        self._more_fields = bool(options.static or options.providers)
+        self._more_fields = bool(options.static)
         # Pieces that repeat from record to record, encoded once: the place of the call, and the process with and without
         # what follows it. And what each record is measured by, in one place since it is read for each.
         self._sites: dict[Any, bytes] = {}
@@ -307,8 +309,6 @@ class JsonFormatter(logging.Formatter):
             fields = {**here, **fields}
         lead = self._extra_lead
         if self._more_fields:
-            if self._options.providers:
-                fields = {**_answered(self._options.providers), **fields}
             if self._static_names.isdisjoint(fields):
                 lead = self._static_lead if fields else self._static_lead[:-1]
             else:
@@ -391,20 +391,6 @@ class JsonFormatter(logging.Formatter):
             entity = new_run()
             self._process = (os.getpid(), entity)
         return entity
-
-
-def _answered(providers: tuple[Callable[[], Any], ...]) -> dict[str, Any]:
-    """
-    Ask the providers for their fields.
-
-    Raises:
-        ValueError: One of them failed or gave ids of a trace: it takes the careful way.
-    """
-    tags: set[str] = set()
-    fields = ask(providers, tags)
-    if tags or not TRACE_IDS.isdisjoint(fields):
-        raise ValueError
-    return fields
 
 
 def _remember(cache: dict[Any, Any], key: Any, data: Any) -> bool:

@@ -35,8 +35,10 @@ def _replace_cards(found: re.Match[str]) -> str:
     pieces = re.split("([ -])", found[0])
     position = 0
     while position < len(pieces):
-        for end in range(min(position + 13, len(pieces)), position, -2):
-            if _is_card("".join(pieces[position:end:2])):
+        for end in range(min(position + 9, len(pieces)), position, -2):
+            groups = pieces[position:end:2]
+            # No card is printed in other groups than 4 4 4 4 (3), 4 6 5 or 4 6 4.
+            if (len(groups) == 1 or len(groups[0]) == 4 <= len(groups[1])) and _is_card("".join(groups)):
                 pieces[position:end] = [REPLACEMENT]
                 break
         position += 2

@@ -50,6 +50,7 @@ def build_whole(
         edit: The hook of a subclass; what it raises, if it is an Exception, costs its changes only.
     """
     fields = _read(record, options, bounds, tags, entity_id)
+    stamp = fields["@timestamp"]
     if edit is not None:
         if not _edited(record, fields, edit):
             fields = _read(record, options, bounds, tags, entity_id)
@@ -62,7 +63,8 @@ def build_whole(
     if options.extra_key != "extra":
         place_extra(fields, options.extra_key, tags)
         _put_tags(fields, options, tags)
-    return ordered(fields, options.order) if options.order else fields
+    # A hook and the moves may have left nothing, but the handler puts run and number after something.
+    return ordered(fields, options.order) or {"@timestamp": stamp}
 
 
 def _edited(record: Any, fields: dict[str, Any], edit: Callable[[Any, dict[str, Any]], None]) -> bool:
@@ -106,7 +108,7 @@ def _gather(
 ) -> tuple[dict[Any, Any], dict[str, str]]:
     """Collect the fields for `extra`, the nearest to the call last, and the ids of the trace."""
     given = dict(options.static)
-    given.update(ask(options.providers, tags))
+    given.update(_ask(options.providers, tags))
     ids = (trace_ids() or {}) if options.trace else {}
     for name in sorted(TRACE_IDS & given.keys()):
         value = given.pop(name)
@@ -119,7 +121,7 @@ def _gather(
     return given, {name: ids[name] for name in ("trace.id", "span.id", "transaction.id") if name in ids}
 
 
-def ask(providers: tuple[Callable[[], Any], ...], tags: set[str]) -> dict[str, Any]:
+def _ask(providers: tuple[Callable[[], Any], ...], tags: set[str]) -> dict[str, Any]:
     """Ask each provider for its fields; one that raises, or returns something else, costs its fields and is marked."""
     given: dict[str, Any] = {}
     for provider in providers:
