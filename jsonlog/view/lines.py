@@ -63,9 +63,9 @@ def key_at(lines: list[bytes], index: int, before: bytes) -> bytes:
     return before
 
 
-def last_key(data: bytes, before: bytes) -> bytes:
-    """Give the key of the last line of *data* (whole lines, the last newline included), looking back like `key_at`."""
-    end = len(data) - 1
+def last_key(data: bytes, end: int, before: bytes) -> bytes:
+    """Give the key of the last line of `data[:end]` (whole lines, the last newline included), looking back like `key_at`."""
+    end -= 1
     for _ in range(_LOOK_BACK_LINES):
         if end < 0:
             break

@@ -1,0 +1,5 @@
+import sys
+
+from jsonlog.cli import main
+
+sys.exit(main())

@@ -1,0 +1,5 @@
+"""What ends `jsonlog view` with one line and exit code 2."""
+
+
+class ViewError(Exception):
+    """A path, file or filter that the user gave cannot be used; the text says which and why."""
