@@ -183,7 +183,8 @@ class Reader:
         overlap = len(tailer.tail) if tailer.state.foreign else 0
         await tailer.file.seek(tailer.position.offset - overlap)
         data: bytes = await tailer.file.read(size + overlap)
-        if data[:overlap] != tailer.tail[:overlap]:
+        begins_anew = tailer.state.foreign and tailer.position == ORIGIN and not data.startswith(tailer.state.head)
+        if begins_anew or data[:overlap] != tailer.tail[:overlap]:
             tailer.rewritten = True
             return None
         return data[overlap:]

@@ -1,0 +1,35 @@
+"""Names of data streams: always ones that a store takes."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shipper.core.naming import stream_name, stream_of
+
+STREAM = re.compile(r"logs-[a-z0-9_.]{1,100}\.jsonlog-[a-z0-9_.]{1,100}")
+
+
+@given(st.none() | st.text(max_size=150), st.none() | st.text(max_size=150))
+def test_any_name_becomes_a_legal_one(dataset: str | None, namespace: str | None) -> None:
+    """Whatever service and environment are called, the stream's name fits the template's pattern and its bounds."""
+    assert STREAM.fullmatch(stream_name(dataset, namespace))
+
+
+@given(st.binary(max_size=60))
+def test_any_first_line_has_a_stream(line: bytes) -> None:
+    """A first line that is no record goes to the default stream."""
+    assert STREAM.fullmatch(stream_of(line))
+
+
+def test_service_and_environment_choose_the_stream() -> None:
+    """They are lower-cased and cleaned; what is given overrides them; what is missing has a default."""
+    record = json.dumps({"service": {"name": "My-Shop", "environment": "Prod EU"}}).encode()
+    assert stream_of(record) == "logs-my_shop.jsonlog-prod_eu"
+    assert stream_of(record, dataset="x", namespace="y") == "logs-x.jsonlog-y"
+    assert stream_of(b'{"service": {"name": "a"}}') == "logs-a.jsonlog-default"
+    for other in (b'{"service": "text"}', b"[]", b'{"service": null}', b'{"service": {"name": 5}}', b"[" * 100_000):
+        assert stream_of(other) == "logs-generic.jsonlog-default"
