@@ -32,7 +32,7 @@ from jsonlog.record.whole import ECS_VERSION, build_whole, last_resort
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from jsonlog.options import Options
@@ -161,8 +161,8 @@ class JsonFormatter(logging.Formatter):
         self._static_names = frozenset(static)
         self._facts_json = b"".join(b",%b:%b" % (_dumps(name), _dumps(value)) for name, value in options.facts.items())
         self._labels_json = b',"labels":' + _dumps(options.labels) if options.labels else b""
-        self._extra_lead = b",%b:{" % _dumps(options.extra_key or "extra")
-        self._static_lead = self._extra_lead + _dumps(static)[1:-1] + b"," if static else self._extra_lead
+        self._extra_lead = b",%b:" % _dumps(options.extra_key or "extra")
+        self._static_lead = self._extra_lead + _dumps(static)[:-1] + b","
         self._end = self._end_with(self._options.static_marks)
         # What changes the shape of a record, or needs the whole of it, takes the careful way.
         self._is_direct = (
@@ -222,12 +222,12 @@ class JsonFormatter(logging.Formatter):
             ):
                 if scrub is not None:
                     message = scrub(message)
-                if (
-                    len(facts) == _OWN
-                    and exc_info is exc_text is stack is task is None
-                    and not (more or bound.get() or _OTEL in _modules)
-                ):
-                    line = b"".join((moment[1], millis, site, _dumps(message), closed))
+                if exc_info is exc_text is stack is task is None and _OTEL not in _modules:
+                    if len(facts) == _OWN and not more and not bound.get():
+                        line = b"".join((moment[1], millis, site, _dumps(message), closed))
+                    else:
+                        extra = self._direct_extra(facts)
+                        line = b"".join((moment[1], millis, site, _dumps(message), process, self._end, extra))
                 else:
                     trouble, end, extra = self._rest(facts)
                     line = b"".join((moment[1], millis, site, _dumps(message), trouble, process, end, extra))
@@ -299,26 +299,34 @@ class JsonFormatter(logging.Formatter):
             ValueError: It takes the careful way.
         """
         fields = dict(islice(facts.items(), _OWN, None))
-        if not STANDARD_ATTRIBUTES.isdisjoint(fields):
-            for name in _LEFT_BY_FORMATTERS:
-                fields.pop(name, None)
-            if not STANDARD_ATTRIBUTES.isdisjoint(fields):
-                fields = read_extra(facts)
         here = bound.get()
         if here:
             fields = {**here, **fields}
-        lead = self._extra_lead
-        if self._more_fields:
-            if self._static_names.isdisjoint(fields):
-                lead = self._static_lead if fields else self._static_lead[:-1]
-            else:
-                fields = {**self._options.static, **fields}
+        if not self._more_fields:
+            # No attribute of a record is ever a key that is known to be good, so this looks for those as well.
+            data = self._encoder.known(fields)
+            if data is not None:
+                return self._extra_lead + data + b"}"
+        return self._any_extra(facts, fields)
+
+    def _any_extra(self, facts: dict[str, Any], fields: dict[str, Any]) -> bytes:
+        """Do the same for fields that are new, nested or beside static ones."""
+        if not STANDARD_ATTRIBUTES.isdisjoint(fields):
+            if "taskName" in fields:  # of a record from a later version of Python
+                raise ValueError
+            for name in _LEFT_BY_FORMATTERS:
+                fields.pop(name, None)
+            if not STANDARD_ATTRIBUTES.isdisjoint(fields):
+                fields = {**(bound.get() or {}), **read_extra(facts)}
+        static = self._options.static
+        if not self._static_names.isdisjoint(fields):
+            fields, static = {**static, **fields}, {}
         if not fields:
-            return lead + b"}}" if lead is not self._extra_lead else b"}"
+            return self._extra_lead + _dumps(static) + b"}" if static else b"}"
         data = self._encoder.direct(fields)
         if data is None:
             raise ValueError
-        return lead + data[1:] + b"}"
+        return self._static_lead + data[1:] + b"}" if static else self._extra_lead + data + b"}"
 
     def _end_with(self, tags: frozenset[str]) -> bytes:
         """Encode what stands between `process` and `extra`."""
@@ -333,7 +341,7 @@ class JsonFormatter(logging.Formatter):
                 return self.format_bytes(record)
             edit = None if type(self).edit is JsonFormatter.edit else self.edit
             tags: set[str] = set(self._options.static_marks)
-            for bounds in (self._bounds, *self._bounds.tighter()):
+            for bounds in self._narrowing():
                 fields = build_whole(record, self._options, bounds, tags, entity_id=self._entity_id(), edit=edit)
                 line = _dumps(fields)
                 if len(line) <= bounds.line:
@@ -342,6 +350,10 @@ class JsonFormatter(logging.Formatter):
         except Exception:  # noqa: BLE001, S110 (the stack or the memory is at its end, or we have a bug)
             pass
         return _dumps(last_resort(record, os.getpid()))
+
+    def _narrowing(self) -> Iterator[Bounds]:
+        yield self._bounds
+        yield from self._bounds.tighter()
 
     def _learn(self, record: logging.LogRecord) -> bool:
         """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import orjson
 
+from jsonlog.record.build import STANDARD_ATTRIBUTES
 from jsonlog.record.values import Careful, repaired_key
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
@@ -49,6 +50,30 @@ class Encoder:
         self._limit = min(_FAST_BYTES, bounds.text)
         # Keys that need no repair. A set that only grows is safe to share: a lost update costs one more look.
         self._good: set[str] = set()
+
+    def known(self, fields: dict[str, Any]) -> bytes | None:
+        """
+        Encode fields without nesting whose keys have been seen before.
+
+        Returns:
+            One JSON object, or None: then `direct` may be able to.
+
+        Raises:
+            Exception: Anything; then `careful` has to do it.
+        """
+        if (
+            self._good.issuperset(fields)
+            and _LEAVES.issuperset(map(type, fields.values()))
+            and 0 < len(fields) <= self._items
+        ):
+            data = orjson.dumps(fields, None, _STRICT)
+            if (
+                len(data) <= self._limit
+                and (b"null" not in data or _finite(fields))
+                and (self._suspects is None or not self._suspects(data))
+            ):
+                return data
+        return None
 
     def direct(self, fields: dict[str, Any]) -> bytes | None:
         """
@@ -94,7 +119,7 @@ class Encoder:
     def _learn(self, value: dict[Any, Any]) -> bool:
         """Remember the keys of *value* as good ones, if they all are."""
         for key in value:
-            if type(key) is not str or repaired_key(key) != key or self._is_secret(key):
+            if type(key) is not str or repaired_key(key) != key or key in STANDARD_ATTRIBUTES or self._is_secret(key):
                 return False
         if len(self._good) < _MAX_KEYS:
             self._good.update(value)

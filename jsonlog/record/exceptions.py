@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from types import CodeType, TracebackType
     from typing import Any
 
-    Frame = tuple[CodeType, dict[str, Any], int]
 
 _LINKS = {
     "cause": "\nThe above exception was the direct cause of the following exception:\n\n",
@@ -35,7 +34,9 @@ _MAX_FRAMES = 400  # at each end of a traceback
 _MAX_GROUP_WIDTH = 15
 _MAX_GROUP_DEPTH = 10
 _MAX_NODES = 500  # exceptions in one text: a group can hold the same one many times over
+_MAX_TEXTS = 10_000
 _missing: set[str] = set()  # files without source, so that each is looked for on disk once and not per record
+_texts: dict[tuple[str, int, str], tuple[Any, str]] = {}  # of frames, with the entry of `linecache` they were made from
 
 
 def find_exception(info: Any) -> BaseException | None:
@@ -63,7 +64,7 @@ def describe(exc: BaseException, bounds: Bounds, tags: set[str]) -> dict[str, An
     field["message"] = bounded(safe_text(exc, tags), bounds, tags)
     field["traceback"] = format_traceback(exc, bounds, tags)
     chain = list(_chain(exc))
-    field["fingerprint"] = fingerprint([exc, *(other for _, other in chain)], _walk)
+    field["fingerprint"] = fingerprint([exc, *(other for _, other in chain)])
     notes = _notes(exc)[: bounds.chain]
     if notes:
         field["notes"] = [_short(note, bounds, tags) for note in notes]
@@ -81,6 +82,9 @@ def describe(exc: BaseException, bounds: Bounds, tags: set[str]) -> dict[str, An
 
 def format_traceback(exc: BaseException, bounds: Bounds, tags: set[str]) -> str:
     """Format an exception with its causes, contexts, notes and groups as the interpreter prints it, without carets."""
+    if _linked(exc) is None and not isinstance(exc, BaseExceptionGroup):  # the usual one needs no tree
+        header = [] if exc.__traceback__ is None else [_HEADER]
+        return cut_middle("".join((*header, *_frame_lines(exc.__traceback__), *_last_lines(exc))), bounds, tags)
     text = _Text()
     text.add(_tree(exc))
     return cut_middle(str(text), bounds, tags)
@@ -127,6 +131,8 @@ def _linked(exc: BaseException) -> tuple[str, BaseException] | None:
 
 def _chain(exc: BaseException) -> Iterator[tuple[str, BaseException]]:
     """Yield the exceptions behind *exc*, the nearest first, each once."""
+    if _linked(exc) is None and not isinstance(exc, BaseExceptionGroup):
+        return
     seen = {id(exc)}
     todo = [exc]
     while todo:
@@ -256,42 +262,47 @@ class _Text:
             self._depth -= 1
 
 
-def _walk(tb: TracebackType | None) -> list[Frame]:
-    """List code, globals and line number of each frame, outermost first."""
-    frames: list[Frame] = []
+def _frame_lines(tb: TracebackType | None) -> list[str]:
+    """List the text of each frame; one that repeats more than three times is counted, as the interpreter does."""
+    texts: list[str] = []
     while tb is not None:
         frame = tb.tb_frame
-        frames.append((frame.f_code, frame.f_globals, tb.tb_lineno))
+        texts.append(_frame_text(frame.f_code, frame.f_globals, tb.tb_lineno))
         tb = tb.tb_next
-    return frames
+    if len(set(texts)) == len(texts) <= _MAX_FRAMES:
+        return texts
+    folded = [(text, len(list(same))) for text, same in groupby(texts)]
+    skipped = folded[_MAX_FRAMES:-_MAX_FRAMES]
+    if not skipped:
+        return [_repeated(text, count) for text, count in folded]
+    return [
+        *(_repeated(text, count) for text, count in folded[:_MAX_FRAMES]),
+        f"  [{sum(count for _, count in skipped)} frames left out]\n",
+        *(_repeated(text, count) for text, count in folded[-_MAX_FRAMES:]),
+    ]
 
 
-def _frame_lines(tb: TracebackType | None) -> Iterator[str]:
-    """Yield the lines of each frame; one that repeats more than three times is counted, as the interpreter does."""
-    frames = _walk(tb)
-    folded = [(frame, len(same)) for frame, same in _fold(frames)]
-    skipped = len(folded) - 2 * _MAX_FRAMES
-    if skipped > 0:
-        middle = sum(count for _, count in folded[_MAX_FRAMES:-_MAX_FRAMES])
-    for position, ((code, module, lineno), count) in enumerate(folded):
-        if skipped > 0 and _MAX_FRAMES <= position < len(folded) - _MAX_FRAMES:
-            if position == _MAX_FRAMES:
-                yield f"  [{middle} frames left out]\n"
-            continue
-        source = _source(code.co_filename, lineno, module)
-        shown = f"    {source}\n" if source else ""
-        text = f'  File "{code.co_filename}", line {lineno}, in {code.co_name}\n{shown}'
-        for _ in range(min(count, _REPEATS)):
-            yield text
-        if count > _REPEATS:
-            more = count - _REPEATS
-            yield f"  [Previous line repeated {more} more time{'s' if more > 1 else ''}]\n"
+def _repeated(text: str, count: int) -> str:
+    if count <= _REPEATS:
+        return text * count
+    more = count - _REPEATS
+    return f"{text * _REPEATS}  [Previous line repeated {more} more time{'s' if more > 1 else ''}]\n"
 
 
-def _fold(frames: list[Frame]) -> Iterator[tuple[Frame, list[Frame]]]:
-    for _, same in groupby(frames, key=lambda frame: (frame[0].co_filename, frame[2], frame[0].co_name)):
-        group = list(same)
-        yield group[0], group
+def _frame_text(code: CodeType, module: dict[str, Any], lineno: int) -> str:
+    filename = code.co_filename
+    key = filename, lineno, code.co_name
+    lines = linecache.cache.get(filename)
+    known = _texts.get(key)
+    if known is not None and known[0] is lines:  # nobody has made `linecache` read the file anew
+        return known[1]
+    source = _source(filename, lineno, module)
+    shown = f"    {source}\n" if source else ""
+    text = f'  File "{filename}", line {lineno}, in {code.co_name}\n{shown}'
+    if len(_texts) >= _MAX_TEXTS:
+        _texts.clear()
+    _texts[key] = linecache.cache.get(filename), text
+    return text
 
 
 def _source(filename: str, lineno: int | None, module: dict[str, Any]) -> str:
@@ -303,7 +314,7 @@ def _source(filename: str, lineno: int | None, module: dict[str, Any]) -> str:
         line = linecache.getline(filename, lineno).strip()
     except Exception:  # noqa: BLE001 (a loader of user code)
         line = ""
-    if not line and not linecache.cache.get(filename) and len(_missing) < 10_000:
+    if not line and not linecache.cache.get(filename) and len(_missing) < _MAX_TEXTS:
         _missing.add(filename)
     return line
 

@@ -12,8 +12,8 @@ from functools import lru_cache
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from types import CodeType
+    from collections.abc import Iterable
+    from types import CodeType, TracebackType
     from typing import Any
 
 VERSION = "1"
@@ -24,36 +24,54 @@ _FOREIGN = ("site-packages", "dist-packages")
 _INLINED = ("<listcomp>", "<dictcomp>", "<setcomp>")
 
 
-def fingerprint(
-    exceptions: Iterable[BaseException], frames_of: Callable[[Any], list[tuple[CodeType, dict[str, Any], int]]]
-) -> str:
+def fingerprint(exceptions: Iterable[BaseException]) -> str:
     """
     Fingerprint exceptions that belong together.
 
     Args:
         exceptions: The exception and then those behind it.
-        frames_of: Gives code, globals and line number of the frames of a traceback, outermost first.
 
     Returns:
         The version of this recipe, a colon and 16 hexadecimal digits.
     """
-    import hashlib  # noqa: PLC0415 (4 ms that an application need not pay before its first exception)
-
     types: list[str] = []
     ours: dict[str, None] = {}
     theirs: dict[str, None] = {}
     for exc in exceptions:
         kind = type(exc)
         types.append(f"{kind.__module__}.{kind.__qualname__}")
-        for code, module, _ in frames_of(exc.__traceback__)[-_MAX_FRAMES:]:
-            if code.co_name not in _INLINED:
-                known = ours if _in_app(code.co_filename) else theirs
-                known[f"{_module(module)}:{_qualname(code)}"] = None
-    text = "\n".join(["types", *types, "frames", *(ours or theirs)])
+        for code, module in _frames(exc.__traceback__):
+            in_app, place = _place(code.co_filename, _module(module), code.co_qualname, code.co_name)
+            if place:
+                (ours if in_app else theirs)[place] = None
+    return _digest("\n".join(["types", *types, "frames", *(ours or theirs)]))
+
+
+def _frames(tb: TracebackType | None) -> list[tuple[CodeType, dict[str, Any]]]:
+    """List code and globals of the innermost frames, outermost first."""
+    frames = []
+    while tb is not None:
+        frame = tb.tb_frame
+        frames.append((frame.f_code, frame.f_globals))
+        tb = tb.tb_next
+    return frames[-_MAX_FRAMES:]
+
+
+@lru_cache(maxsize=1024)
+def _digest(text: str) -> str:
+    import hashlib  # noqa: PLC0415 (4 ms that an application need not pay before its first exception)
+
     return f"{VERSION}:{hashlib.sha256(text.encode('utf-8', 'backslashreplace')).hexdigest()[:16]}"
 
 
-@lru_cache(maxsize=2048)
+@lru_cache(maxsize=4096)
+def _place(filename: str, module: str, qualname: str, name: str) -> tuple[bool, str]:
+    """Tell whether a frame is the application's, and what it counts as; nothing where only some versions have it."""
+    if name in _INLINED:
+        return False, ""
+    return _in_app(filename), f"{module}:{_qualname(qualname)}"
+
+
 def _in_app(filename: str) -> bool:
     """Tell the application's files from the standard library's and from installed packages."""
     if filename.startswith("<frozen "):
@@ -70,9 +88,7 @@ def _module(module: dict[str, Any]) -> str:
     return name if type(name) is str else "?"
 
 
-def _qualname(code: CodeType) -> str:
-    name = code.co_qualname
-    if "comp>" in name:
-        for inlined in _INLINED:
-            name = name.replace(f"{inlined}.<locals>.", "")
+def _qualname(name: str) -> str:
+    for inlined in _INLINED:
+        name = name.replace(f"{inlined}.<locals>.", "")
     return name

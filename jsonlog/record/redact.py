@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     Pattern = tuple[tuple[str, ...], re.Pattern[str], Callable[[re.Match[str]], str]]
 
 REPLACEMENT = "[redacted]"
+_SHORTEST_CARD = 13
+_CARD_BYTES = rb"[0-9](?:[ -]?[0-9]){12}"
+_NO_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
 
 
 def _replace(found: re.Match[str]) -> str:
@@ -107,6 +110,9 @@ class Redactor:
         self._keys = frozenset(key.lower() for key in _strings("keys", keys))
         self._paths = [_compile_path(path) for path in _strings("paths", paths)]
         self._patterns = [_compile_pattern(item) for item in _listed("patterns", patterns)]
+        self._hints = tuple(hint.encode() for hints, _, _ in self._patterns for hint in hints)
+        self._has_cards = any(replace is _replace_cards for _, _, replace in self._patterns)
+        self._has_own = any(not hints and replace is _replace for hints, _, replace in self._patterns)
         names = [[piece for piece in path.lower().split(".") if piece not in ("*", "extra")] for path in paths]
         self._any_key = any(not pieces for pieces in names)
         self._names = self._keys | {piece for pieces in names for piece in pieces}
@@ -150,21 +156,25 @@ class Redactor:
         return any(found.fullmatch(path) for found in self._paths)
 
     def _scrub(self, text: str) -> str:
-        lower = ""
+        lower = text.lower()
         for hints, regex, replace in self._patterns:
-            if hints:
-                lower = lower or text.lower()
-                if not any(hint in lower for hint in hints):
-                    continue
-            text = regex.sub(replace, text)
+            for hint in hints:
+                if hint in lower:
+                    text = regex.sub(replace, text)
+                    break
+            else:
+                if not hints and (replace is not _replace_cards or len(text) >= _SHORTEST_CARD):
+                    text = regex.sub(replace, text)
         return text
 
     def _suspects(self, data: bytes) -> bool:
-        text = data.decode().lower()
-        for hints, regex, replace in self._patterns:
-            if any(hint in text for hint in hints) if hints else replace is _replace or regex.search(text):
+        lower = data.lower()  # of ASCII alone, as the hints are
+        for hint in self._hints:
+            if hint in lower:
                 return True
-        return False
+        if not self._has_cards or len(data.translate(None, _NO_DIGITS)) < _SHORTEST_CARD:
+            return self._has_own
+        return self._has_own or re.search(_CARD_BYTES, data) is not None
 
 
 def _compile_path(path: str) -> re.Pattern[str]:

@@ -143,6 +143,8 @@ def name_text(value: Any, bounds: Bounds, tags: set[str]) -> str | None:
     """Return a name as bounded plain text; None for None and for an empty one."""
     if value is None:
         return None
+    if type(value) is str and value.isascii() and len(value) <= bounds.name:
+        return value or None
     text = safe_text(value, tags)
     if len(text) > bounds.name:
         tags.add(TAG_CUT)

@@ -336,7 +336,7 @@ def test_the_usual_record_is_written_directly():
         make("hello %s", "x"),
         make(extra={"a": 1, "b": "x", "c": [1, {"d": None}], "e": (1, 2), "null": "null"}),
         make(exc_info=(type(exc), exc, None)),
-        make(taskName="Task-1"),
+        make(**({"taskName": "Task-1"} if "taskName" in OWN_ATTRIBUTES else {})),
         make(message="set by another formatter", asctime="too", extra={"a": 1}),
     ):
         formatter.format_bytes(record)
