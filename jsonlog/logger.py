@@ -94,6 +94,13 @@ class Logger(logging.Logger):
         if self.isEnabledFor(level):
             self._log(level, msg, args, **fields)
 
+    def handle(self, record: LogRecord) -> None:
+        """Pass a record on to the handlers, unless the logger is disabled or one of its filters refuses it."""
+        if self.filters:
+            super().handle(record)
+        elif not self.disabled:
+            self.callHandlers(record)
+
     def _log(  # type: ignore[override]
         self,
         level: int,
@@ -117,7 +124,7 @@ class Logger(logging.Logger):
         if exc_info is not None and type(exc_info) is not tuple:
             exc_info = _exception(exc_info)
         stack = _stack(frame) if stack_info else None
-        record = _make(self.name, level, msg, args, (exc_info, stack), frame)
+        record = _make(self.name, level, msg, args, exc_info, stack, frame)
         if extra:
             fields = {**extra, **fields}
         if fields:
@@ -143,7 +150,7 @@ def install_logger() -> None:
 
 
 def _make(
-    name: str, level: int, msg: object, args: Any, trouble: tuple[Any, Any], frame: FrameType | None
+    name: str, level: int, msg: object, args: Any, exc_info: Any, stack: str | None, frame: FrameType | None
 ) -> LogRecord:
     """Make a record as `LogRecord` does, of the same attributes in the same order."""
     if frame is None:
@@ -151,7 +158,6 @@ def _make(
     else:
         code = frame.f_code
         path, line, function = code.co_filename, frame.f_lineno, code.co_name
-    exc_info, stack = trouble
     factory = logging.getLogRecordFactory()
     if factory is not LogRecord:
         return factory(name, level, path, line, msg, args, exc_info, function, stack)

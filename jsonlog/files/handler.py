@@ -57,6 +57,7 @@ class ProcessFileHandler(logging.Handler):
         super().__init__(level)
         self._service = service
         self._writer = PartWriter(self._directory, max_bytes=max_bytes, mode=mode)
+        self._write = self._writer.write
         self._format: Callable[[logging.LogRecord], bytes]
         self.setFormatter(None)
 
@@ -90,7 +91,7 @@ class ProcessFileHandler(logging.Handler):
             What the filters answered: false when one of them refused the record. From Python 3.12 on a filter may
             return another record, which is then written in its place.
         """
-        answer: bool | logging.LogRecord = self.filter(record)
+        answer: bool | logging.LogRecord = self.filter(record) if self.filters else True
         if isinstance(answer, logging.LogRecord):
             record = answer
         if answer:
@@ -100,7 +101,7 @@ class ProcessFileHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write one record; errors go to `logging.Handler.handleError`, never into the application."""
         try:
-            self._writer.write(self._format(record))
+            self._write(self._format(record))
         except Exception:  # noqa: BLE001 (a log call must not raise into the application)
             self.handleError(record)
 

@@ -105,7 +105,8 @@ class PartWriter:
             return
         with self._lock:
             self._append(line)
-        self._drain()
+        if self._waiting:
+            self._drain()
 
     def close(self) -> None:
         """Release the part. A later `write` opens a new one."""
@@ -127,13 +128,25 @@ class PartWriter:
 
     def _append(self, line: bytes, *, waiting: bool = False) -> None:
         try:
-            self._make_ready()
+            if (
+                self._fd < 0
+                or self._size >= self._rotate_at
+                or self._in_flight is not None
+                or time.monotonic() >= self._look_at
+            ):
+                self._make_ready()
             data = b"".join((line[:-1], self._suffix, b"%d}}\n" % self._number))
             # No call stands between the two, so no signal can: the line is in exactly one of both places.
             self._in_flight = data
             if waiting:
                 self._waiting.popleft()
-            self._finish(data, 0)
+            done = os.write(self._fd, data)
+            if done == len(data):  # as in `_finish`, without the call
+                self._size += done
+                self._number += 1
+                self._in_flight = None
+            else:
+                self._finish(data, done)
             if self._lost:
                 self._say(f"can write again; {self._lost} records before this one went to stderr or were lost")
                 self._lost = 0

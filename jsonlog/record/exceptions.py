@@ -8,19 +8,19 @@ is left out, since it runs user code. Local variables are never shown.
 
 from __future__ import annotations
 
-import linecache
 import sys
 import traceback
-from itertools import groupby
 
 from jsonlog.record.fingerprint import fingerprint
+from jsonlog.record.frames import trace_of
 from jsonlog.record.text import Bounds, bounded, clean, cut_middle, name_text, safe_repr, safe_text
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from types import CodeType, TracebackType
     from typing import Any
+
+    from jsonlog.record.frames import Trace
 
 
 _LINKS = {
@@ -28,15 +28,10 @@ _LINKS = {
     "context": "\nDuring handling of the above exception, another exception occurred:\n\n",
 }
 _HEADER = "Traceback (most recent call last):\n"
-_REPEATS = 3
 _MAX_LINE = 32  # exceptions one behind the other in the text
-_MAX_FRAMES = 400  # at each end of a traceback
 _MAX_GROUP_WIDTH = 15
 _MAX_GROUP_DEPTH = 10
 _MAX_NODES = 500  # exceptions in one text: a group can hold the same one many times over
-_MAX_TEXTS = 10_000
-_missing: set[str] = set()  # files without source, so that each is looked for on disk once and not per record
-_texts: dict[tuple[str, int, str], tuple[Any, str]] = {}  # of frames, with the entry of `linecache` they were made from
 
 
 def find_exception(info: Any) -> BaseException | None:
@@ -62,9 +57,12 @@ def describe(exc: BaseException, bounds: Bounds, tags: set[str]) -> dict[str, An
     """
     field: dict[str, Any] = _name(exc, bounds, tags)
     field["message"] = bounded(safe_text(exc, tags), bounds, tags)
-    field["traceback"] = format_traceback(exc, bounds, tags)
-    chain = list(_chain(exc))
-    field["fingerprint"] = fingerprint([exc, *(other for _, other in chain)])
+    trace = trace_of(exc.__traceback__)
+    alone = _linked(exc) is None and not isinstance(exc, BaseExceptionGroup)
+    field["traceback"] = _alone(exc, trace, bounds, tags) if alone else format_traceback(exc, bounds, tags)
+    chain = [] if alone else list(_chain(exc))
+    others = [other for _, other in chain]
+    field["fingerprint"] = fingerprint([exc, *others], [trace, *(trace_of(other.__traceback__) for other in others)])
     notes = _notes(exc)[: bounds.chain]
     if notes:
         field["notes"] = [_short(note, bounds, tags) for note in notes]
@@ -82,12 +80,15 @@ def describe(exc: BaseException, bounds: Bounds, tags: set[str]) -> dict[str, An
 
 def format_traceback(exc: BaseException, bounds: Bounds, tags: set[str]) -> str:
     """Format an exception with its causes, contexts, notes and groups as the interpreter prints it, without carets."""
-    if _linked(exc) is None and not isinstance(exc, BaseExceptionGroup):  # the usual one needs no tree
-        header = [] if exc.__traceback__ is None else [_HEADER]
-        return cut_middle("".join((*header, *_frame_lines(exc.__traceback__), *_last_lines(exc))), bounds, tags)
     text = _Text()
     text.add(_tree(exc))
     return cut_middle(str(text), bounds, tags)
+
+
+def _alone(exc: BaseException, trace: Trace, bounds: Bounds, tags: set[str]) -> str:
+    """Do the same for the usual exception, which has no others behind it."""
+    header = "" if exc.__traceback__ is None else _HEADER
+    return cut_middle("".join((header, trace.text, *_last_lines(exc))), bounds, tags)
 
 
 def _short(text: str, bounds: Bounds, tags: set[str]) -> str:
@@ -131,8 +132,6 @@ def _linked(exc: BaseException) -> tuple[str, BaseException] | None:
 
 def _chain(exc: BaseException) -> Iterator[tuple[str, BaseException]]:
     """Yield the exceptions behind *exc*, the nearest first, each once."""
-    if _linked(exc) is None and not isinstance(exc, BaseExceptionGroup):
-        return
     seen = {id(exc)}
     todo = [exc]
     while todo:
@@ -235,8 +234,9 @@ class _Text:
     def _put_body(self, exc: BaseException, header: str, margin: str = "|") -> None:
         if exc.__traceback__ is not None:
             self._put(header, margin)
-            for text in _frame_lines(exc.__traceback__):
-                self._put(text)
+            frames = trace_of(exc.__traceback__).text
+            if frames:
+                self._put(frames)
         for text in _last_lines(exc):
             self._put(text)
 
@@ -260,63 +260,6 @@ class _Text:
                 self._parts.append(f"{'  ' * self._depth}+------------------------------------\n")
                 self._unclosed = False
             self._depth -= 1
-
-
-def _frame_lines(tb: TracebackType | None) -> list[str]:
-    """List the text of each frame; one that repeats more than three times is counted, as the interpreter does."""
-    texts: list[str] = []
-    while tb is not None:
-        frame = tb.tb_frame
-        texts.append(_frame_text(frame.f_code, frame.f_globals, tb.tb_lineno))
-        tb = tb.tb_next
-    if len(set(texts)) == len(texts) <= _MAX_FRAMES:
-        return texts
-    folded = [(text, len(list(same))) for text, same in groupby(texts)]
-    skipped = folded[_MAX_FRAMES:-_MAX_FRAMES]
-    if not skipped:
-        return [_repeated(text, count) for text, count in folded]
-    return [
-        *(_repeated(text, count) for text, count in folded[:_MAX_FRAMES]),
-        f"  [{sum(count for _, count in skipped)} frames left out]\n",
-        *(_repeated(text, count) for text, count in folded[-_MAX_FRAMES:]),
-    ]
-
-
-def _repeated(text: str, count: int) -> str:
-    if count <= _REPEATS:
-        return text * count
-    more = count - _REPEATS
-    return f"{text * _REPEATS}  [Previous line repeated {more} more time{'s' if more > 1 else ''}]\n"
-
-
-def _frame_text(code: CodeType, module: dict[str, Any], lineno: int) -> str:
-    filename = code.co_filename
-    key = filename, lineno, code.co_name
-    lines = linecache.cache.get(filename)
-    known = _texts.get(key)
-    if known is not None and known[0] is lines:  # nobody has made `linecache` read the file anew
-        return known[1]
-    source = _source(filename, lineno, module)
-    shown = f"    {source}\n" if source else ""
-    text = f'  File "{filename}", line {lineno}, in {code.co_name}\n{shown}'
-    if len(_texts) >= _MAX_TEXTS:
-        _texts.clear()
-    _texts[key] = linecache.cache.get(filename), text
-    return text
-
-
-def _source(filename: str, lineno: int | None, module: dict[str, Any]) -> str:
-    if filename in _missing or lineno is None:
-        return ""
-    try:
-        if filename not in linecache.cache:
-            linecache.lazycache(filename, module)
-        line = linecache.getline(filename, lineno).strip()
-    except Exception:  # noqa: BLE001 (a loader of user code)
-        line = ""
-    if not line and not linecache.cache.get(filename) and len(_missing) < _MAX_TEXTS:
-        _missing.add(filename)
-    return line
 
 
 def _last_lines(exc: BaseException) -> list[str]:

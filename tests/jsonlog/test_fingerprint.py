@@ -6,7 +6,7 @@ import types
 import pytest
 
 from jsonlog.record.exceptions import describe
-from jsonlog.record.fingerprint import _in_app
+from jsonlog.record.frames import in_app
 from jsonlog.record.text import Bounds
 
 SOURCE = """
@@ -101,7 +101,7 @@ def test_frames_of_libraries_count_only_when_there_are_no_others():
 )
 def test_whose_file_it_is(filename, expected):
     """The standard library, frozen modules and installed packages are not the application's."""
-    assert _in_app(filename) is expected
+    assert in_app(filename) is expected
 
 
 def test_main_goes_by_the_name_of_its_spec():
