@@ -1,0 +1,473 @@
+"""The pipeline with a scripted store: whatever is answered, everything arrives or is put aside, in bounds."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from shipper.core.model import Position
+from shipper.errors import StoreError, StoreFull
+from shipper.events import DeadLettered, Delivered, SinkFailed, SinkRecovered, StateFailed
+from shipper.pipeline import Limits
+from tests.fakes import (
+    QUICK,
+    Part,
+    World,
+    append,
+    clean_environment,
+    line,
+    lines,
+    refuse_connection,
+    say,
+    until,
+    wait_for,
+)
+
+
+@pytest.fixture(params=["elasticsearch", "http"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    return World(tmp_path / "logs", sink=request.param)
+
+
+@pytest.fixture
+def bulk(tmp_path: Path) -> World:
+    return World(tmp_path / "logs")
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that writes a part of ours without end."""
+    code = (
+        "import sys, time\nfrom pathlib import Path\nfrom tests.fakes import Part, line\n"
+        "part = Part(Path(sys.argv[1]))\nn = 0\nwhile True:\n  part.write(line(n)); n += 1; time.sleep(0.001)"
+    )
+    (tmp_path / "logs").mkdir(exist_ok=True)
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "logs")], env=clean_environment({}))
+    wait_for(lambda: any(p.stat().st_size for p in (tmp_path / "logs").glob("*.jsonl")), "the writer")
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_an_outage_costs_nothing(world: World) -> None:
+    """While the store is down lines wait in their files; then each arrives once. It is said once that it is down, and once that not."""
+
+    async def program() -> None:
+        async with world.running():
+            append(world.folder / "a.jsonl", lines(range(100)))
+            await world.shipped(range(100))
+            world.store.down = refuse_connection
+            append(world.folder / "a.jsonl", lines(range(100, 200)))
+            await until(lambda: len(world.slept) > 20, "twenty attempts")
+            append(world.folder / "b.jsonl", lines(range(200, 300)))
+            world.store.down = None
+            await world.shipped(range(300))
+            await until(lambda: world.seen(SinkRecovered), "the good news")
+
+    asyncio.run(program())
+    assert len(world.seen(SinkFailed)) == len(world.seen(SinkRecovered)) == 1
+    assert set(world.store.sent.values()) == {1}
+
+
+@pytest.mark.parametrize(
+    "answer", [say(503), say(429), say(401), say(403), say(404), say(500, b"<html>"), refuse_connection]
+)
+def test_nothing_is_dropped_for_what_an_operator_can_mend(world: World, answer: object) -> None:
+    """Down, busy, forbidden or missing: the same lines are sent again until they are taken."""
+    append(world.folder / "a.jsonl", lines(range(10)))
+    world.store.script.extend([answer] * 5)
+    world.once()
+    assert world.store.numbers == list(range(10))
+    assert not world.dead
+
+
+def test_retry_after_is_obeyed(world: World) -> None:
+    """A 429 with Retry-After is waited for as long as it says."""
+    append(world.folder / "a.jsonl", lines(range(3)))
+    world.store.script.append(say(429, retry_after="7"))
+    world.once()
+    assert world.slept[0] >= 7
+
+
+def test_waits_grow(world: World) -> None:
+    """Without a hint the waits grow to their cap and stay there."""
+    append(world.folder / "a.jsonl", line(1))
+    world.store.script.extend([say(503)] * 30)
+    world.once()
+    assert len(world.slept) == 30
+    assert max(world.slept[:3]) <= 1
+    assert 3 <= max(world.slept[10:]) <= 30
+
+
+@pytest.mark.parametrize("limit", [1, 3, 64])
+def test_too_large_is_halved(world: World, limit: int) -> None:
+    """413 halves a request until it is taken; every line arrives once."""
+    append(world.folder / "a.jsonl", lines(range(100)))
+    per_record = 2 if world.sink == "elasticsearch" else 1
+
+    def small_only(request: httpx.Request) -> httpx.Response:
+        if request.content.count(b"\n") > limit * per_record:
+            return httpx.Response(413)
+        return world.store.take(request)
+
+    world.store.down = small_only
+    world.once()
+    assert world.store.numbers == list(range(100))
+    assert set(world.store.sent.values()) == {1}
+    assert not world.dead
+
+
+@pytest.mark.parametrize("place", [0, 2500, 4999])
+def test_one_bad_record_among_many_that_fails_its_whole_request(world: World, place: int) -> None:
+    """A record for which the whole request is refused is found by halving, put aside, and all others arrive; few requests do it."""
+    append(world.folder / "a.jsonl", lines(range(5000)))
+
+    def picky(request: httpx.Request) -> httpx.Response:
+        if b'{"n": %d}' % place in request.content:
+            return httpx.Response(400, content=b"no such thing")
+        return world.store.take(request)
+
+    world.store.down = picky
+    world.once()
+    assert world.store.numbers == [n for n in range(5000) if n != place]
+    (entry,) = world.dead
+    assert json.loads(entry["data"]) == {"n": place}
+    assert "no such thing" in entry["reason"]
+    assert len(world.store.requests) < 60
+
+
+def test_one_bad_item_among_many(bulk: World) -> None:
+    """A record that alone is refused in a `_bulk` answer is put aside with the store's words; nothing is sent twice."""
+    append(bulk.folder / "a.jsonl", lines(range(5000)))
+    bulk.store.refuse = lambda data: data == b'{"n": 4321}'
+    bulk.once()
+    assert len(bulk.store.records) == 4999
+    (entry,) = bulk.dead
+    assert (entry["line"], entry["status"], entry["reason"]) == (4321, 400, "document_parsing_exception: no")
+    assert entry["id"].endswith(f"-{4321:x}")
+    assert set(bulk.store.sent.values()) == {1}
+
+
+def test_a_wrong_address_is_no_fault_of_the_records(world: World) -> None:
+    """As long as nothing was ever taken, a 400 for each request puts nothing aside, is said, and is not hammered at."""
+    append(world.folder / "a.jsonl", lines(range(50)))
+    world.store.down = say(400, b"wrong path")
+
+    async def program() -> None:
+        async with world.running():
+            await until(lambda: len(world.slept) > 12, "some attempts")
+            assert not world.dead
+            assert len(world.store.requests) < 60
+            world.store.down = None
+            await world.shipped(range(50))
+
+    asyncio.run(program())
+    assert "wrong path" in str(world.seen(SinkFailed)[0])
+    assert not world.dead
+
+
+def test_dead_letters_come_before_the_checkpoint(world: World) -> None:
+    """As long as the dead-letter file cannot be written, the checkpoint does not pass the line."""
+    append(world.folder / "a.jsonl", line(0) + b"bad\n" + line(1))
+
+    async def program() -> None:
+        world.state.mkdir()
+        (world.state / "dead-letters.jsonl").mkdir()  # what cannot be opened for writing
+        async with world.running() as pipeline:
+            await until(lambda: world.seen(StateFailed), "the message")
+            await asyncio.sleep(0)
+            assert [s.position for s in pipeline.checkpoint.load().values()] == [Position(0, 0)]
+            (world.state / "dead-letters.jsonl").rmdir()
+            await world.shipped([0, 1])
+
+    asyncio.run(program())
+    assert len(world.seen(StateFailed)) == 1
+    assert [e["data"] for e in world.dead] == ["bad"]
+
+
+def test_a_full_disk_under_the_checkpoint(bulk: World) -> None:
+    """While commits fail for want of room shipping goes on, it is said once, and the next commit has it all."""
+    append(bulk.folder / "a.jsonl", lines(range(10)))
+
+    async def program() -> None:
+        async with bulk.running() as pipeline:
+            await bulk.shipped(range(10))
+            commit, tries = pipeline.checkpoint.commit, []
+
+            def full(commits: object) -> None:
+                tries.append(commits)
+                raise StoreFull("no room")
+
+            pipeline.checkpoint.commit = full
+            append(bulk.folder / "a.jsonl", lines(range(10, 20)))
+            await bulk.shipped(range(20))
+            await until(lambda: len(tries) > 2, "some commits")
+            pipeline.checkpoint.commit = commit
+
+    asyncio.run(program())
+    assert len(bulk.seen(StateFailed)) == 1
+    append(bulk.folder / "a.jsonl", lines(range(20, 30)))
+    bulk.once()
+    assert set(bulk.store.sent.values()) == {1}
+
+
+def test_a_broken_checkpoint_ends_the_pipeline(bulk: World) -> None:
+    """An error of the checkpoint that will not pass ends the run with that error."""
+    append(bulk.folder / "a.jsonl", lines(range(10)))
+
+    async def program() -> None:
+        async with bulk.pipeline() as pipeline:
+
+            def broken(commits: object) -> None:
+                raise StoreError("damaged")
+
+            pipeline.checkpoint.commit = broken
+            async with asyncio.timeout(10):
+                await pipeline.run()
+
+    with pytest.raises((StoreError, ExceptionGroup)) as caught:
+        asyncio.run(program())
+    assert "damaged" in str(caught.value) or "damaged" in str(caught.value.exceptions)  # type: ignore[attr-defined]
+
+
+def test_once_with_a_writer_that_never_stops(bulk: World, writer: subprocess.Popen[bytes]) -> None:
+    """Once ships what was there at its start and ends, though the file grows on."""
+    (path,) = bulk.folder.glob("*.jsonl")
+    before = path.read_bytes().count(b"\n")
+    started = time.monotonic()
+    bulk.once()
+    assert time.monotonic() - started < 10
+    assert len(bulk.store.records) >= before
+    assert writer.poll() is None
+
+
+def test_a_stop_without_waiting_ends_though_writers_go_on(bulk: World, writer: subprocess.Popen[bytes]) -> None:
+    """After SIGINT what is written later is left for the next start."""
+
+    async def program() -> None:
+        async with bulk.running():
+            await until(lambda: bulk.store.records, "the first records")
+
+    started = time.monotonic()
+    asyncio.run(program())
+    assert time.monotonic() - started < 10
+
+
+def test_a_stop_that_waits_ends_with_the_writers(bulk: World, writer: subprocess.Popen[bytes]) -> None:
+    """After SIGTERM everything is shipped that writers still write, also their new parts, until the last one ends."""
+
+    async def program() -> None:
+        async with bulk.pipeline() as pipeline:
+            task = asyncio.create_task(pipeline.run())
+            await until(lambda: bulk.store.records, "the first records")
+            pipeline.stop(wait_for_writers=True)
+            count = len(bulk.store.records)
+            other = Part(bulk.folder)  # a part that is still empty
+            await until(lambda: len(bulk.store.records) > count + 50, "what is written after the signal")
+            assert not task.done()
+            writer.kill()
+            writer.wait()
+            await until(
+                lambda: (
+                    len(bulk.store.records) == sum(p.read_bytes().count(b"\n") for p in bulk.folder.glob("*.jsonl"))
+                ),
+                "all of it",
+            )
+            assert not task.done(), "a writer of an empty part still lives"
+            other.write(line(1))
+            other.end()
+            await asyncio.wait_for(task, 10)
+            assert pipeline.left == 0
+
+    asyncio.run(program())
+    assert len(bulk.store.records) == sum(p.read_bytes().count(b"\n") for p in bulk.folder.glob("*.jsonl"))
+
+
+def test_finished_files_are_deleted_and_no_others(bulk: World) -> None:
+    """Deleted is a part whose writer has ended and of which all is acknowledged; nothing else ever is."""
+    bulk.delete_finished = True
+    alive, ended = Part(bulk.folder, lines(range(3))), Part(bulk.folder, lines(range(3, 6))).end()
+    foreign = bulk.folder / "foreign.jsonl"
+    append(foreign, lines(range(6, 9)))
+    nolock = bulk.folder / str(alive.name).replace(".0.jsonl", ".1.nolock.jsonl")
+    append(nolock, lines(range(9, 12)))
+
+    async def program() -> None:
+        async with bulk.running() as pipeline:
+            await until(lambda: not ended.path.exists(), "the finished part to be deleted")
+            await until(lambda: ended.key not in pipeline.checkpoint.load(), "the part to be forgotten")
+            assert alive.path.exists()
+            bulk.store.down = say(503)
+            alive.write(lines(range(12, 15)))
+            alive.end()
+            await until(lambda: len(bulk.slept) > 5, "some attempts")
+            assert alive.path.exists(), "what is not acknowledged was deleted"
+            bulk.store.down = None
+            await until(lambda: not alive.path.exists(), "the other part to be deleted")
+
+    asyncio.run(program())
+    assert bulk.store.numbers == list(range(15))
+    assert foreign.exists()
+    assert nolock.exists()
+
+
+def test_finished_files_are_kept_by_default(bulk: World) -> None:
+    """Without being told to, nothing is deleted."""
+    part = Part(bulk.folder, lines(range(3))).end()
+    bulk.once()
+    assert part.path.exists()
+
+
+def test_bytes_in_flight_are_bounded(bulk: World) -> None:
+    """With the store down, no more is read than the bound and one chunk; memory does not grow with the backlog."""
+    bulk.limits = Limits(poll_interval_s=0.01, linger_s=0, in_flight_bytes=1024 * 1024, batch_bytes=256 * 1024)
+    for number in range(20):
+        append(bulk.folder / f"{number}.jsonl", line(number, pad="x" * 1000) * 2000)
+    bulk.store.down = say(503)
+
+    async def program() -> None:
+        async with bulk.pipeline() as pipeline:
+            task = asyncio.create_task(pipeline.run())
+            highest = 0
+            for _ in range(20):
+                count = len(bulk.slept)
+                await until(lambda count=count: len(bulk.slept) > count, "an attempt")
+                highest = max(highest, pipeline._bytes)
+            assert 0 < highest <= 1024 * 1024 + 256 * 1024
+            task.cancel()
+            await asyncio.wait({task}, timeout=10)
+            assert task.done()
+
+    asyncio.run(program())
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_memory_does_not_grow_with_what_is_shipped(bulk: World) -> None:
+    """Over 300 MB of lines, resident memory grows by less than 60 MB, and the collector of cycles is not needed for it."""
+    pad = line(0, pad="x" * 1000) * 20_000
+    for number in range(15):
+        append(bulk.folder / f"{number}.jsonl", pad)
+
+    def swallow(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(
+            200, json={"errors": False, "items": [{"create": {"status": 201}}] * (request.content.count(b"\n") // 2)}
+        )
+
+    bulk.store.requests = type("Nothing", (list,), {"append": lambda self, _: None})()
+    bulk.store.down = swallow
+    highest, done = [0], threading.Event()
+
+    def watch() -> None:
+        while not done.wait(0.02):
+            highest[0] = max(highest[0], resident_bytes())
+
+    thread = threading.Thread(target=watch)
+    gc.collect()
+    before = resident_bytes()
+    thread.start()
+    gc.disable()
+    try:
+        assert bulk.once() == 0
+    finally:
+        gc.enable()
+        done.set()
+        thread.join()
+    assert sum(e.records for e in bulk.seen(Delivered)) == 300_000
+    assert highest[0] - before < 150 * 1024 * 1024
+
+
+def test_idle_and_waiting_cost_little(bulk: World) -> None:
+    """With nothing to do, and with the store down, the pipeline takes a few percent of a processor at most."""
+    bulk.limits = Limits()
+    for number in range(20):
+        append(bulk.folder / f"{number}.jsonl", lines(range(10)))
+
+    async def cost() -> float:
+        before, started = time.process_time(), time.monotonic()
+        await asyncio.sleep(1.0)  # the time over which is measured
+        return (time.process_time() - before) / (time.monotonic() - started)
+
+    async def program() -> None:
+        async with bulk.running():
+            await until(lambda: len(bulk.store.records) == 200, "the records")
+            idle = await cost()
+            bulk.store.down = say(503, retry_after="5")
+            append(bulk.folder / "a.jsonl", lines(range(10)))
+            down = await cost()
+            bulk.store.down = None
+        print(f"idle {idle:.1%}, store down {down:.1%}")
+        assert idle < 0.05
+        assert down < 0.08  # our clock is quick: a hundred attempts a second
+
+    asyncio.run(program())
+
+
+def test_ten_thousand_small_files(bulk: World) -> None:
+    """10,000 files of one record are shipped in seconds, many in one request."""
+    bulk.limits = Limits()
+    for number in range(10_000):
+        append(bulk.folder / f"{number}.jsonl", line(number))
+    started = time.monotonic()
+    bulk.once()
+    took = time.monotonic() - started
+    print(f"10,000 files in {took:.1f} s, {len(bulk.store.requests)} requests")
+    assert len(bulk.store.records) == 10_000
+    assert len(bulk.store.requests) < 500
+    assert took < 20
+
+
+def test_messages_are_not_repeated(bulk: World) -> None:
+    """A store that is busy now and then is no news, and many refused records in one request are one sentence."""
+    busy = {"create": {"status": 429, "error": {"type": "es_rejected_execution_exception"}}}
+    bulk.store.script.extend([say(200, {"errors": True, "items": [busy] * 10}), None] * 5)
+
+    async def program() -> None:
+        async with bulk.running():
+            for start in range(0, 50, 10):
+                append(bulk.folder / "a.jsonl", lines(range(start, start + 10)))
+                await bulk.shipped(range(start + 10))
+            bulk.store.refuse = lambda _: True
+            append(bulk.folder / "a.jsonl", lines(range(50, 100)))
+            await until(lambda: len(bulk.dead) == 50, "the dead letters")
+
+    asyncio.run(program())
+    assert not bulk.seen(SinkFailed)
+    assert len(bulk.seen(DeadLettered)) <= 3
+
+
+def test_requests_side_by_side_commit_in_order(bulk: World) -> None:
+    """While the first batch of a file waits and later ones are taken, nothing of it is committed."""
+    bulk.limits = Limits(poll_interval_s=0.01, linger_s=0, batch_bytes=1024, in_flight=4)
+    append(bulk.folder / "a.jsonl", lines(range(100)))
+
+    async def program() -> None:
+        async with bulk.running() as pipeline:
+
+            def first_never(request: httpx.Request) -> httpx.Response:
+                return httpx.Response(503) if b'"n": 0}' in request.content else bulk.store.take(request)
+
+            bulk.store.down = first_never
+            append(bulk.folder / "a.jsonl", lines(range(100, 200)))
+            await until(lambda: bulk.slept, "the first batch to be refused")
+            append(bulk.folder / "a.jsonl", lines(range(200, 300)))
+            await until(lambda: len(bulk.slept) > 30, "time to pass")
+            assert all(s.position.offset == 0 for s in pipeline.checkpoint.load().values())
+            bulk.store.down = None
+            await bulk.shipped(range(300))
+
+    bulk.limits = QUICK
+    asyncio.run(program())
