@@ -67,6 +67,8 @@ def place(store, unique_service):
     yield it
     store.call("DELETE", f"/_data_stream/{it.stream}")
     store.call("DELETE", f"/{it.stream}")
+    for name in TEMPLATES.values():  # no later test shall find what was put here
+        store.call("DELETE", f"/_index_template/{name}")
 
 
 @pytest.mark.server
@@ -189,6 +191,7 @@ def test_retention_is_set_and_an_upgrade_keeps_it(elasticsearch, unique_service)
     assert place.check()[1] == 0
     place.setup(lifecycle="rollover")
     assert "data_retention" not in place.installed()["template"]["lifecycle"]
+    place.store.call("DELETE", "/_index_template/jsonlog")
 
 
 # --- stores of ours --------------------------------------------------------------------------------------------------
