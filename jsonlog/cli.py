@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0; 2 for what the user can put right. Where nobody reads the output any more, and at Ctrl-C, the process ends by
         SIGPIPE or SIGINT, silently, as other tools do.
     """
+    gc.disable()  # lines and records make no cycles; looking for some takes a tenth of the time
     try:
         view(view_options.read_options(_make_parser().parse_args(arguments)))
     except ViewError as exc:

@@ -58,8 +58,7 @@ def view(options: Options) -> None:
 
 
 def _make_sieve(options: Options) -> Sieve:
-    pick, skip = make_prefilter(options.query)
-    return Sieve(pick, skip, options.since, options.until)
+    return Sieve(make_prefilter(options.query), options.since, options.until)
 
 
 def _make_source(handles: Handles, sieve: Sieve, files: list[Found], *, follow: bool) -> Source:

@@ -19,6 +19,7 @@ _MEMORY_BYTES = 24 << 20
 _MOST_BLOCK = 256 << 10
 _LEAST_BLOCK = 4 << 10
 _LEAST_ADMITTED = 16
+_LEAST_READY = 16
 _BEFORE_ALL: Rank = ("", "")
 
 
@@ -86,7 +87,7 @@ class Merge:
         block = max(_LEAST_BLOCK, min(_MOST_BLOCK, _MEMORY_BYTES // len(self.active)))
         low = behind[len(behind) // 4]
         for source in self.active:
-            if not source.at_end and source.settled <= low and source.ready * 4 <= source.chunk:
+            if not source.at_end and source.settled <= low and source.ready <= max(_LEAST_READY, source.chunk // 4):
                 source.fill(block)
 
 

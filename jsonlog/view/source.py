@@ -30,14 +30,12 @@ class Sieve:
     What a source may leave out before anything is parsed.
 
     Attributes:
-        pick: Gives the numbers of the lines that may pass the filters, or None for all; see `prefilter`.
-        skip: Tells of a whole block that no line of it can pass.
+        pick: Splits a block into lines and gives the numbers of those that may pass the filters; see `prefilter`.
         since: The least key; empty for none.
         until: The key at which it ends; empty for none.
     """
 
-    pick: Callable[[list[bytes]], list[int]] | None = None
-    skip: Callable[[bytes], bool] | None = None
+    pick: Callable[[bytes], tuple[list[bytes], list[int]]] | None = None
     since: bytes = b""
     until: bytes = b""
 
@@ -199,14 +197,12 @@ class Source:
         """Sift the lines of a block and sort what remains into the store."""
         self.chunk = 0
         sieve = self.sieve
-        if sieve.skip is not None and sieve.skip(body):
-            return
-        lines = body[:-1].split(b"\n")
-        picked = None if sieve.pick is None else sieve.pick(lines)
-        if picked is None or len(picked) * 4 > len(lines):
+        lines, picked = sieve.pick(body) if sieve.pick else (body[:-1].split(b"\n"), None)
+        if picked is None:
             keys = keys_of(lines, before)
-            if picked is not None and len(picked) < len(lines):
-                lines, keys = [lines[i] for i in picked], [keys[i] for i in picked]
+        elif len(picked) * 4 > len(lines):
+            keys = keys_of(lines, before)
+            lines, keys = [lines[i] for i in picked], [keys[i] for i in picked]
         else:
             keys = [key_at(lines, i, before) for i in picked]
             lines = [lines[i] for i in picked]
