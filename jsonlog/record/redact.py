@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 
 REPLACEMENT = "[redacted]"
 _SHORTEST_CARD = 13
-_CARD_BYTES = rb"[0-9](?:[ -]?[0-9]){12}"
-_NO_DIGITS = bytes(byte for byte in range(256) if byte not in b"0123456789")
+_MANY_DIGITS = b"0" * _SHORTEST_CARD
+_DIGITS = bytes(ord("0") if byte in b"0123456789" else ord(".") for byte in range(256))
 
 
 def _replace(found: re.Match[str]) -> str:
@@ -172,9 +172,7 @@ class Redactor:
         for hint in self._hints:
             if hint in lower:
                 return True
-        if not self._has_cards or len(data.translate(None, _NO_DIGITS)) < _SHORTEST_CARD:
-            return self._has_own
-        return self._has_own or re.search(_CARD_BYTES, data) is not None
+        return self._has_own or (self._has_cards and _MANY_DIGITS in data.translate(_DIGITS, b" -"))
 
 
 def _compile_path(path: str) -> re.Pattern[str]:

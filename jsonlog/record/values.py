@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _MAX_KEY = 256
 _MAX_NODES = 50_000
 _LONG_MIN, _LONG_MAX = -(2**63), 2**63 - 1
+_MAX_HARMLESS = 10**12  # a larger number may be one that is kept secret, as a card's
 _MAX_BITS = 12_000  # Python refuses to print integers of more than 4300 digits
 _CONTAINERS = (dict, list, tuple, set, frozenset, Mapping, Sequence, AbstractSet, types.MappingProxyType)
 _LISTS = (Sequence, AbstractSet, Collection)
@@ -143,7 +144,8 @@ class Careful:
         else:
             self._tags.add(TAG_KEY)
             name = _key_text(key)
-        fixed = repaired_key(clean(name, self._tags))
+        name = clean(name, self._tags)
+        fixed = repaired_key(name if self._bounds.scrub is None else self._bounds.scrub(name))
         if len(name) > _MAX_KEY:
             self._tags.add(TAG_CUT)
         fixed = unused(fixed, taken)
@@ -162,6 +164,7 @@ class Careful:
         text = bytes(view[:limit]).decode("utf-8", "backslashreplace")
         if len(view) > limit:
             self._tags.add(TAG_CUT)
+            text = text if self._bounds.scrub is None else self._bounds.scrub(text)
             self._room -= len(text)
             return f"{text[:limit]}… [cut: {len(view)} bytes]"
         return self._text(text)
@@ -173,6 +176,9 @@ class Careful:
             self._tags.add(TAG_VALUE)
             return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124
         if _LONG_MIN <= value <= _LONG_MAX:
+            if self._bounds.scrub is not None and value > _MAX_HARMLESS:
+                text = str(value)
+                return value if self._bounds.scrub(text) == text else self._text(text)
             return value
         self._tags.add(TAG_VALUE)
         bits = operator.index(value).bit_length()  # type: ignore[arg-type]

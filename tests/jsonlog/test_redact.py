@@ -123,6 +123,14 @@ def test_fields_of_the_record_itself():
     assert '"msg":"[redacted]"' in result
 
 
+def test_numbers_and_keys_are_searched():
+    """A card's number as an integer, and a secret that is itself a key, are gone too."""
+    result = fields(
+        extra={"card": 4111111111111111, "n": 4111111111111112, "by": {"a@b.cc": 1}}, options={"redact": ALL}
+    )
+    assert result["extra"] == {"card": REPLACEMENT, "n": 4111111111111112, "by": {REPLACEMENT: 1}}
+
+
 def test_own_patterns():
     """A regular expression of one's own replaces its group `secret`, or all that it found."""
     options = {"redact": {"patterns": [r"pin=(?P<secret>\d+)", re.compile("iban[0-9]+", re.IGNORECASE)]}}
