@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from schemas import dashboards, kibana
+from schemas.compatibility import contract
 from schemas.fields import FIELDS, OWN, PROFILES, SAME, Field, Writer
 from schemas.record import LINE_FIELDS, ecs_schema, record_schema, tops
 from schemas.stores import STORES, Json
@@ -27,12 +28,13 @@ if TYPE_CHECKING:
     from schemas.stores import Store
 
 ROOT = Path(__file__).resolve().parent.parent
+RELEASED = "schemas/released.json"
 BEGIN = "<!-- made by `python -m schemas.build` from schemas/fields.py -->"
 END = "<!-- end -->"
 
 BY_NAME = {row.name: row for row in FIELDS}
 
-__all__ = ["BY_NAME", "FILES", "LINE_FIELDS", "ROOT", "example", "index_template", "main", "properties"]
+__all__ = ["BY_NAME", "FILES", "LINE_FIELDS", "RELEASED", "ROOT", "example", "index_template", "main", "properties"]
 
 
 # --- the tables for people -------------------------------------------------------------------------------------------
@@ -160,7 +162,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Write the files, or with `--check` say which of them are not what the table says."""
     parser = argparse.ArgumentParser(prog="python -m schemas.build", description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 where a file differs")
-    if parser.parse_args(arguments).check:
+    parser.add_argument("--release", action="store_true", help="also write what later changes are compared with")
+    options = parser.parse_args(arguments)
+    if options.release:
+        (ROOT / RELEASED).write_text(_pretty(contract()), encoding="utf-8")
+    if options.check:
         found = list(differences())
         sys.stdout.writelines(found)
         if found:

@@ -62,8 +62,8 @@ class Answers:
     def _send_ecs(self, corpus):
         (file,) = (corpus.folder / "ecs").glob("*.jsonl")
         lines = file.read_bytes().splitlines()
-        for start in range(0, len(lines), 5000):
-            body = b"".join(b'{"create":{}}\n' + line + b"\n" for line in lines[start : start + 5000])
+        for first in range(0, len(lines), 5000):
+            body = b"".join(b'{"create":{}}\n' + line + b"\n" for line in lines[first : first + 5000])
             path = f"/logs-mail.jsonlog_ecs-{corpus.namespace}/_bulk?filter_path=errors"
             assert self.http.post(path, content=body, headers=NDJSON).json() == {"errors": False}
 
