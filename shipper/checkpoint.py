@@ -194,12 +194,15 @@ class Checkpoint:
 
     def _error(self, exc: sqlite3.Error) -> StoreError:
         name = getattr(exc, "sqlite_errorname", "") or ""
+        text = " ".join(str(exc).split())
         if name.startswith(_PASSING):
-            return StoreFull(f"the checkpoint {self.path} cannot be written for now: {exc}")
+            return StoreFull(f"the checkpoint {self.path} cannot be written for now: {text}")
         if name.startswith(_NOT_ALLOWED):
-            return StoreError(f"the checkpoint {self.path} cannot be written: {exc}; give the shipper write permission")
+            return StoreError(
+                f"the checkpoint {self.path} cannot be written: {text}; give the shipper write permission"
+            )
         return StoreError(
-            f"the checkpoint {self.path} cannot be used: {exc}. If it is damaged, move it away: files of jsonlog are then sent "
+            f"the checkpoint {self.path} cannot be used: {text}. If it is damaged, move it away: files of jsonlog are then sent "
             "again under the same ids and stored once; lines of other files may be stored twice"
         )
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 import ssl
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from urllib.parse import urlsplit
 
 import httpx
@@ -80,16 +80,20 @@ class Transport:
         if self._compress is not None and len(body) >= _COMPRESS_FROM:
             body = await asyncio.to_thread(self._compress, body)
             headers["content-encoding"] = self._compression
+        content = _Body(body)
+        if body:
+            headers["content-length"] = str(len(body))
         try:
             answer = await self._client.request(
-                request.method, self._target(request), content=body or None, headers=headers
+                request.method, self._target(request), content=content if body else None, headers=headers
             )
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError, ValueError) as exc:
             raise SinkUnavailable(f"{self.url}: {_explain(exc)}") from exc
         response = Response(
             answer.status_code, answer.content, {name.lower(): value for name, value in answer.headers.items()}
         )
-        # The request, and with it the body, hangs in reference cycles: let go of it now, not at the next collection.
+        # The request hangs in reference cycles: let go of its body now, not at the next collection of cycles.
+        content.data = b""
         answer.request.stream = httpx.ByteStream(b"")
         answer.request.__dict__.pop("_content", None)
         return response
@@ -100,6 +104,16 @@ class Transport:
 
     def _target(self, request: Request) -> str:
         return self._url + request.path if request.path else self._original if self._path_given else self._url + "/"
+
+
+class _Body(httpx.AsyncByteStream):
+    """A body that can be let go of."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        yield self.data
 
 
 def check_url(url: str) -> str:
@@ -118,7 +132,8 @@ def check_url(url: str) -> str:
         port_ok = parts.port is None or parts.port > 0
         httpx.URL(url)
     except (ValueError, httpx.InvalidURL) as exc:
-        raise ConfigError(f"--to {hide_password(url)}: not a usable URL ({exc}); {example}") from exc
+        why = "" if "@" in url else f" ({exc})"  # which may quote a piece of the password
+        raise ConfigError(f"--to {hide_password(url)}: not a usable URL{why}; {example}") from exc
     if parts.scheme not in ("http", "https"):
         raise ConfigError(f"--to {hide_password(url)}: the URL must begin with http:// or https://; {example}")
     if not parts.hostname or not port_ok or " " in url:

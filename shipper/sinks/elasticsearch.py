@@ -69,9 +69,7 @@ class ElasticsearchSink:
             return
         async with self._preparing:  # batches are sent side by side
             for target in sorted(targets - self._ready):
-                if not await self._exists(f"/_data_stream/{target}"):
-                    await self.install_template()
-                    await self._create_stream(target)
+                await self._make_sure_of(target)
                 self._ready.add(target)
 
     def fits(self, pieces: Sequence[Piece]) -> bool:  # noqa: ARG002 (the interface)
@@ -106,17 +104,39 @@ class ElasticsearchSink:
         self.emit(TemplateInstalled(f"index template {TEMPLATE!r} on {self.server.name}"))
         return True
 
-    async def _create_stream(self, target: str) -> None:
-        path = f"/_data_stream/{target}"
-        try:
-            await self._call("PUT", path)
-        except SinkMisconfigured as exc:
-            if await self._exists(path):  # another shipper was faster
-                return
+    async def _make_sure_of(self, target: str) -> None:
+        if await self._is_stream(target):
+            return
+        if await self._exists(f"/{target}"):
             raise SinkMisconfigured(
-                f"cannot create the data stream {target}: {exc}; if an index of that name is in the way, reindex or delete it"
-            ) from exc
-        self.emit(TemplateInstalled(f"data stream {target}"))
+                f"{target} is a plain index or an alias, not a data stream, and has not our mapping; reindex or delete it"
+            )
+        await self.install_template()
+        why = ""
+        try:
+            await self._call("PUT", f"/_data_stream/{target}")
+        except SinkMisconfigured as exc:
+            why = f": {exc}"
+        if not await self._is_stream(target):  # another shipper may have been faster
+            raise SinkMisconfigured(
+                f"cannot create the data stream {target}{why}; see which index template matches this name: it has to be "
+                f"{TEMPLATE!r}, or another one for data streams"
+            )
+        if not why:
+            self.emit(TemplateInstalled(f"data stream {target}"))
+
+    async def _is_stream(self, target: str) -> bool:
+        """Ask whether a name is a data stream; OpenSearch answers 200 with an empty list where it is something else."""
+        path = f"/_data_stream/{target}"
+        response = await self.transport.send(Request("GET", path))
+        if response.status == 404:
+            return False
+        if response.status != 200:
+            raise problem(response, f"GET {path}")
+        try:
+            return any(stream["name"] == target for stream in json.loads(response.body)["data_streams"])
+        except (ValueError, KeyError, TypeError) as exc:
+            raise SinkUnavailable(f"GET {path} was answered with what cannot be understood") from exc
 
     async def _exists(self, path: str) -> bool:
         response = await self.transport.send(Request("GET", path))

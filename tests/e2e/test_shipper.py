@@ -1,0 +1,273 @@
+"""Real writers, the real command, real stores: what was logged is in the store exactly once."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import fakes
+from tests.fakes import Program, append, wait_for
+from tests.servers import Server, start
+
+WRITERS, RECORDS = 4, 5000
+
+WRITER = """
+import logging, sys, time
+from jsonlog import JsonFormatter, ProcessFileHandler
+service, folder, count, pause = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
+handler = ProcessFileHandler(folder, max_bytes=200_000)
+handler.setFormatter(JsonFormatter(service=service, environment="test"))
+log = logging.Logger("e2e"); log.addHandler(handler)
+for number in range(count):
+    if number % 50 == 0:
+        time.sleep(pause)
+    log.warning("record %d", number, extra={"number": number})
+"""
+
+
+class Site:
+    """Writers and a shipper on one folder, and the questions to the store."""
+
+    def __init__(self, folder: Path, store: Server, service: str) -> None:
+        self.folder, self.store, self.service = folder, store, service
+        self.logs = folder / "logs"
+        self.logs.mkdir()
+        self.stream = f"logs-{service}.jsonlog-test"
+        self.processes: list[Any] = []
+
+    def write(self, count: int = 100, pause: float = 0.0) -> subprocess.Popen[bytes]:
+        arguments = [sys.executable, "-c", WRITER, self.service, str(self.logs), str(count), str(pause)]
+        process = subprocess.Popen(arguments, env=fakes.clean_environment({}))
+        self.processes.append(process)
+        return process
+
+    def ship(self, *more: str) -> Program:
+        program = fakes.start(
+            self.folder / "shipper.log", "run", "--path", str(self.logs), "--to", self.store.url, "--state",
+            str(self.folder / "state"), *more
+        )  # fmt: skip
+        self.processes.append(program.process)
+        return program
+
+    @property
+    def said(self) -> str:
+        return (self.folder / "shipper.log").read_text()
+
+    def count(self, stream: str | None = None) -> int:
+        try:
+            self.store.call("POST", f"/{stream or self.stream}/_refresh")
+            status, answer = self.store.call("GET", f"/{stream or self.stream}/_count")
+        except OSError:  # the node is down
+            return -1
+        return answer["count"] if status == 200 else -1
+
+    def wait_for_count(self, count: int, timeout_s: float = 60) -> None:
+        wait_for(lambda: self.count() >= count, f"{count} records; the shipper said:\n{self.said}", timeout_s=timeout_s)
+        assert self.count() == count
+
+    def assert_gap_free(self, writers: int, records: int) -> None:
+        """Ask the store for each run's count, lowest, highest and distinct number."""
+        runs = {
+            "size": 0,
+            "aggs": {"run": {"terms": {"field": "run", "size": 100}, "aggs": {
+                "low": {"min": {"field": "event.sequence"}}, "high": {"max": {"field": "event.sequence"}},
+                "distinct": {"cardinality": {"field": "event.sequence", "precision_threshold": 40_000}}}}},
+        }  # fmt: skip
+        self.store.call("POST", f"/{self.stream}/_refresh")
+        status, answer = self.store.call("POST", f"/{self.stream}/_search", runs)
+        assert status == 200, answer
+        buckets = answer["aggregations"]["run"]["buckets"]
+        assert len(buckets) == writers
+        for bucket in buckets:
+            assert (bucket["doc_count"], bucket["low"]["value"], bucket["high"]["value"]) == (records, 0, records - 1)
+            assert bucket["distinct"]["value"] == pytest.approx(
+                records, rel=0.01
+            )  # the exact proof is count, low and high
+        # A count, a range and unique ids (file, line) leave room for one number twice and one missing: look at each number.
+        assert self.all_numbers() == {bucket["key"]: list(range(records)) for bucket in buckets}
+
+    def all_numbers(self) -> dict[str, list[int]]:
+        """Read `(run, event.sequence)` of every record."""
+        found: dict[str, list[int]] = {}
+        after: list[Any] | None = None
+        while True:
+            body = {"size": 10_000, "_source": False, "fields": ["run", "event.sequence"],
+                    "sort": [{"event.sequence": "asc"}, {"run": "asc"}]}  # fmt: skip
+            if after:
+                body["search_after"] = after
+            _, answer = self.store.call("POST", f"/{self.stream}/_search", body)
+            hits = answer["hits"]["hits"]
+            for hit in hits:
+                found.setdefault(hit["fields"]["run"][0], []).append(hit["fields"]["event.sequence"][0])
+            # Two records with equal sort values cannot hide behind a page: pages are compared with the count.
+            if len(hits) < 10_000:
+                assert sum(map(len, found.values())) == self.count()
+                return found
+            after = hits[-1]["sort"]
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def site(tmp_path: Path, store: Server, unique_service: str) -> Iterator[Site]:
+    made = Site(tmp_path, store, unique_service)
+    yield made
+    made.close()
+
+
+def test_kills_lose_and_double_nothing(site: Site) -> None:
+    """4 writers with 5,000 records each, the shipper killed at random and restarted: every number once, without a gap."""
+    draw = random.Random(site.service)
+    writers = [site.write(RECORDS, pause=0.03) for _ in range(WRITERS)]
+    kills = 0
+    while any(writer.poll() is None for writer in writers) or kills < 4:
+        shipper = site.ship("--finished", "delete")
+        time.sleep(0.4 + draw.random())  # not to synchronise: the kill is to hit anywhere
+        shipper.kill()
+        kills += 1
+    shipper = site.ship("--finished", "delete")
+    site.wait_for_count(WRITERS * RECORDS)
+    shipper.signal(signal.SIGTERM)
+    assert shipper.wait() == 0
+    site.assert_gap_free(WRITERS, RECORDS)
+    assert "nothing is left" in site.said
+    assert not list(site.logs.glob("*.jsonl")), "what is delivered and finished is deleted"
+    assert not (site.folder / "state" / "dead-letters.jsonl").exists()
+
+
+def test_a_lost_checkpoint_doubles_nothing(site: Site) -> None:
+    """With the checkpoint deleted, everything of ours is sent again and stored once."""
+    assert site.write(500).wait() == 0
+    assert site.ship("--once").wait() == 0
+    shutil.rmtree(site.folder / "state")
+    assert site.ship("--once").wait() == 0
+    assert "500 were there already" in site.said
+    site.wait_for_count(500)
+    site.assert_gap_free(1, 500)
+
+
+def test_a_drain_waits_for_writers(site: Site) -> None:
+    """After SIGTERM the shipper ships what living writers still log, and ends with them."""
+    writer = site.write(2000, pause=0.05)
+    shipper = site.ship()
+    wait_for(lambda: site.count() > 0, "the first records")
+    shipper.signal(signal.SIGTERM)
+    assert shipper.wait() == 0
+    assert writer.poll() is not None, "the shipper ended before the writer did"
+    site.wait_for_count(2000)
+    site.assert_gap_free(1, 2000)
+
+
+def test_a_read_only_index_is_waited_for(site: Site) -> None:
+    """With the index read-only nothing is dropped; when it is writable again everything arrives."""
+    assert site.write(10).wait() == 0
+    shipper = site.ship()
+    site.wait_for_count(10)
+    assert site.store.call("PUT", f"/{site.stream}/_settings", {"index.blocks.write": True})[0] == 200
+    assert site.write(50).wait() == 0
+    wait_for(lambda: "needs attention" in site.said, "the message")
+    assert "cluster_block_exception" in site.said
+    assert site.store.call("PUT", f"/{site.stream}/_settings", {"index.blocks.write": None})[0] == 200
+    site.wait_for_count(60)
+    wait_for(lambda: "takes records again" in site.said, "the message that all is well")
+    shipper.signal(signal.SIGTERM)
+    assert shipper.wait() == 0
+    assert not (site.folder / "state" / "dead-letters.jsonl").exists()
+
+
+def test_a_plain_index_in_the_way_is_named(site: Site) -> None:
+    """A plain index with the stream's name stops delivery, is named with what to do, and costs nothing."""
+    status, answer = site.store.call("PUT", f"/_index_template/{site.service}", {
+        "index_patterns": [site.stream], "priority": 1000, "template": {}})  # fmt: skip
+    assert status == 200, answer
+    assert site.store.call("PUT", f"/{site.stream}")[0] == 200
+    assert site.write(20).wait() == 0
+    shipper = site.ship()
+    wait_for(lambda: "reindex or delete it" in site.said, "the message")
+    assert site.stream in site.said
+    assert site.count() == 0
+    site.store.call("DELETE", f"/{site.stream}")
+    site.store.call("DELETE", f"/_index_template/{site.service}")
+    site.wait_for_count(20)
+    shipper.signal(signal.SIGINT)
+    assert shipper.wait() == 0
+    assert site.said.count("reindex or delete it") == 1, "said once"
+
+
+def test_a_deleted_stream_is_made_again(site: Site) -> None:
+    """Template and stream that vanish while the shipper runs are made again as a stream, not as a plain index."""
+    assert site.write(10).wait() == 0
+    shipper = site.ship()
+    site.wait_for_count(10)
+    assert site.store.call("DELETE", f"/_data_stream/{site.stream}")[0] == 200
+    assert site.write(20).wait() == 0
+    site.wait_for_count(20)
+    assert site.store.call("GET", f"/_data_stream/{site.stream}")[0] == 200
+    shipper.signal(signal.SIGINT)
+    assert shipper.wait() == 0
+
+
+def test_without_template(site: Site) -> None:
+    """With --no-template nothing but `_bulk` is asked of the store, and the records arrive."""
+    assert site.write(20).wait() == 0
+    assert site.ship("--once", "--no-template").wait() == 0
+    site.wait_for_count(20)
+    assert "installed" not in site.said
+
+
+def test_a_mapping_conflict_goes_to_the_dead_letters(site: Site) -> None:
+    """A record that the mapping refuses stands in the dead-letter file with the reason; all others arrive."""
+    record = {"@timestamp": "2026-01-01T00:00:00.000Z", "service": {"name": site.service, "environment": "test"}}
+    good = [json.dumps({**record, "message": f"m{n}"}).encode() + b"\n" for n in range(200)]
+    bad = json.dumps({**record, "@timestamp": "no time at all"}).encode() + b"\n"
+    append(site.logs / "app.jsonl", b"".join([*good[:77], bad, *good[77:]]))
+    assert site.ship("--once").wait() == 0
+    site.wait_for_count(200)
+    (entry,) = map(json.loads, (site.folder / "state" / "dead-letters.jsonl").read_text().splitlines())
+    assert entry["data"].encode() + b"\n" == bad
+    assert (entry["line"], entry["status"]) == (77, 400)
+    assert "pars" in entry["reason"]
+    assert "line 78 cannot be shipped" in site.said
+
+
+@pytest.mark.parametrize("kind", ["elasticsearch", "opensearch"])
+@pytest.mark.server
+@pytest.mark.timeout(300)
+def test_a_store_that_stops_and_starts(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, unique_service: str
+) -> None:
+    """Absent at the start, killed half-way and started again: the shipper waits each time and everything arrives once."""
+    request.getfixturevalue(kind)  # skips where there is none
+    with start(kind) as server:
+        site = Site(tmp_path, server, unique_service)
+        try:
+            server.stop()
+            writer = site.write(3000, pause=0.08)
+            shipper = site.ship()
+            wait_for(lambda: "is not available" in site.said, "the message that nobody is there")
+            server.restart()
+            wait_for(lambda: site.count() > 0, "the first records")
+            server.kill()
+            assert writer.wait() == 0
+            wait_for(lambda: site.said.count("is not available") == 2, f"the second message; it said {site.said}")
+            server.restart()
+            site.wait_for_count(3000)
+            site.assert_gap_free(1, 3000)
+            shipper.signal(signal.SIGTERM)
+            assert shipper.wait() == 0
+        finally:
+            site.close()

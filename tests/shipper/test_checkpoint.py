@@ -1,0 +1,178 @@
+"""The checkpoint: what a commit returned from is there after a crash, and nothing unreadable is guessed at."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from shipper.checkpoint import Checkpoint, FileState
+from shipper.core.acks import Commit
+from shipper.core.model import Position
+from shipper.errors import ConfigError, StoreError, StoreFull
+from tests.fakes import clean_environment, wait_for
+from tests.shipper.test_files import unprivileged
+
+STATE = FileState("k", "/logs/ä", True, 2**40, 2**50, b'{"\xff', Position(5, 1), b"tail\0")
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    """Adopted files, their committed places and what is forgotten are the same after opening again."""
+    first = Checkpoint(tmp_path / "a" / "b")
+    first.adopt([STATE, FileState("x", "/x", False, 1, 2)])
+    first.commit([Commit("k", Position(77, 7), b"new"), Commit("nobody", Position(1, 1), b"")])
+    first.adopt([FileState("y", "/y", False, 1, 3)], forget=["x"])
+    first.close()
+    second = Checkpoint(tmp_path / "a" / "b")
+    expected = FileState("k", "/logs/ä", True, 2**40, 2**50, b'{"\xff', Position(77, 7), b"new")
+    assert second.load() == {"k": expected, "y": FileState("y", "/y", False, 1, 3)}
+    second.close()
+
+
+def test_a_second_shipper_is_refused_by_the_name_of_the_first(tmp_path: Path) -> None:
+    """A folder that is in use is refused with the process that uses it, and is free after its end."""
+    first = Checkpoint(tmp_path)
+    with pytest.raises(ConfigError, match=rf"another shipper uses .*pid {os.getpid()}.*--state"):
+        Checkpoint(tmp_path)
+    first.close()
+    Checkpoint(tmp_path).close()
+
+
+def test_a_kill_in_the_middle_of_commits(tmp_path: Path) -> None:
+    """After SIGKILL at any moment the checkpoint holds at least the last commit that returned, and both rows of one commit agree."""
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom shipper.checkpoint import *\nfrom shipper.core.acks import Commit\n"
+        "c = Checkpoint(Path(sys.argv[1]))\n"
+        "c.adopt([FileState('a', '', False, 0, 0), FileState('b', '', False, 0, 0)])\nstart = c.load()['a'].position.line\n"
+        "n = 0\nwhile True:\n  n += 1\n  c.commit([Commit('a', Position(n, n), b''), Commit('b', Position(n, n), b'')])\n"
+        "  print(n, flush=True)"
+    )
+    for turn in range(6):
+        out = tmp_path / f"out{turn}"
+        with out.open("wb") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-c", code, str(tmp_path / "s")], stdout=file, env=clean_environment({})
+            )
+        wait_for(lambda out=out, turn=turn: out.read_text().count("\n") > 3 + 17 * turn, "some commits")
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        said = int(out.read_text().splitlines()[-1])
+        checkpoint = Checkpoint(tmp_path / "s")
+        states = checkpoint.load()
+        checkpoint.close()
+        assert states["a"].position == states["b"].position
+        assert said <= states["a"].position.offset <= said + 1
+
+
+def test_a_removed_folder_is_made_anew(tmp_path: Path) -> None:
+    """When somebody removes the folder, the next write makes it again with all that was known, and holds its lock."""
+    folder = tmp_path / "logs" / ".shipper"
+    checkpoint = Checkpoint(folder)
+    checkpoint.adopt([STATE])
+    shutil.rmtree(tmp_path / "logs")
+    with pytest.raises(StoreFull, match="is gone"):
+        checkpoint.commit([Commit("k", Position(9, 9), b"")])
+    (tmp_path / "logs").mkdir()
+    checkpoint.commit([Commit("k", Position(9, 9), b"")])
+    with pytest.raises(ConfigError, match="another shipper"):
+        Checkpoint(folder)
+    checkpoint.close()
+    again = Checkpoint(folder)
+    assert again.load()["k"].position == Position(9, 9)
+    again.close()
+
+
+def damage_header(path: Path) -> None:
+    path.write_bytes(b"this is no database at all" * 1000)
+
+
+def damage_middle(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[4096 : 4096 * 3] = os.urandom(4096 * 2)
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 5000)
+
+
+def foreign(path: Path) -> None:
+    path.unlink()
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE songs (name)")
+    db.close()
+
+
+def newer(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version=99")
+    db.close()
+
+
+def no_table(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("DROP TABLE files")
+    db.close()
+
+
+@pytest.mark.parametrize(
+    ("harm", "message"),
+    [
+        (damage_header, "cannot be used.*move it away"),
+        (damage_middle, "cannot be used.*move it away"),
+        (cut, "cannot be used.*move it away"),
+        (no_table, "cannot be used.*move it away"),
+        (foreign, "database of something else.*--state"),
+        (newer, "later version of the shipper .format 99"),
+    ],
+)
+def test_what_cannot_be_read_is_a_clear_stop(tmp_path: Path, harm: object, message: str) -> None:
+    """A checkpoint that is damaged, cut, foreign or newer ends the start with a sentence on what to do, and stays as it is."""
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.adopt([FileState(f"key{n}", "/x" * 50, True, 1, n, b"h" * 500) for n in range(200)])
+    checkpoint.close()
+    harm(checkpoint.path)  # type: ignore[operator]
+    before = checkpoint.path.read_bytes()
+    with pytest.raises(StoreError, match=message):
+        Checkpoint(tmp_path).load()
+    assert checkpoint.path.read_bytes() == before
+
+
+def test_what_may_not_be_written_is_said() -> None:
+    """A folder, or a checkpoint in it, without write permission is named with what to do."""
+    folder = Path(tempfile.mkdtemp(prefix="shipper-test-"))
+    try:
+        with unprivileged(folder):
+            Checkpoint(folder / "state").close()
+            (folder / "state" / "checkpoint.sqlite").chmod(0o400)
+            with pytest.raises(StoreError, match="give the shipper write permission"):
+                Checkpoint(folder / "state").adopt([STATE])
+            folder.chmod(0o500)
+            with pytest.raises(ConfigError, match="cannot use .*Permission denied.*--state"):
+                Checkpoint(folder / "other")
+            folder.chmod(0o700)
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_a_full_disk_passes(tmp_path: Path) -> None:
+    """No room is an error that passes, and what was committed before is still there."""
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.adopt([STATE])
+    (pages,) = checkpoint._db.execute("PRAGMA page_count").fetchone()
+    checkpoint._db.execute(f"PRAGMA max_page_count={pages}")
+    many = [FileState(f"key{n}", "/x" * 50, True, 1, n, b"h" * 1000) for n in range(200)]
+    with pytest.raises(StoreFull, match="cannot be written for now"):
+        checkpoint.adopt(many)
+    checkpoint._db.execute("PRAGMA max_page_count=100000")
+    assert set(checkpoint.load()) == {"k"}
+    checkpoint.adopt(many)
+    assert len(checkpoint.load()) == 201
+    checkpoint.close()

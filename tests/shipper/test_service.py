@@ -1,0 +1,293 @@
+"""The command as a process: exit codes, one clear line for each bad input, signals, and never a traceback."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes import Part, Program, append, clean_environment, header_ids, line, lines, start, wait_for
+
+
+class Endpoint(http.server.ThreadingHTTPServer):
+    """An HTTP endpoint in this process that keeps what it is sent, by id."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), Handler)
+        self.records: dict[str, bytes] = {}
+        self.status = 200
+        self.url = f"http://127.0.0.1:{self.server_address[1]}"
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Endpoint
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"])).split(b"\n")
+        if self.server.status == 200:
+            self.server.records.update(zip(header_ids(self.headers["shipper-lines"]), body, strict=False))
+        self.send_response(self.server.status)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: object) -> None: ...
+
+
+@pytest.fixture
+def endpoint() -> Iterator[Endpoint]:
+    made = Endpoint()
+    yield made
+    made.close()
+
+
+class Shipper:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.logs = folder / "logs"
+        self.logs.mkdir()
+        self.programs: list[Program] = []
+
+    def run(self, *arguments: str, **more: object) -> Program:
+        program = start(self.folder / f"out{len(self.programs)}", *arguments, cwd=self.folder, **more)  # type: ignore[arg-type]
+        self.programs.append(program)
+        return program
+
+
+@pytest.fixture
+def shipper(tmp_path: Path) -> Iterator[Shipper]:
+    made = Shipper(tmp_path)
+    yield made
+    for program in made.programs:
+        program.kill()
+        assert "Traceback" not in program.said
+
+
+GOOD = ("run", "--once", "--path", "logs", "--to", "http://127.0.0.1:1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("run", "--to", "http://h"), 2, "no files to ship: give --path"),
+        (("run", "--path", "logs"), 2, "nowhere to ship to: give --to"),
+        (
+            ("run", "--once", "--path", "nothing/*.jsonl", "--to", "http://h"),
+            2,
+            "folder .*nothing does not exist; check --path",
+        ),
+        (("run", "--once", "--path", "logs/x*.jsonl", "--to", "http://h"), 2, "no file matches .*logs/x.*check --path"),
+        ((*GOOD[:-1], "localhost:9200"), 2, "--to localhost:9200: the URL must begin with http://"),
+        ((*GOOD[:-1], "http://u:geheim@h:port"), 2, r"--to http://u:\*\*\*@h:port"),
+        ((*GOOD, "--sink", "kafka"), 2, "--sink: .*got 'kafka'"),
+        ((*GOOD, "--compression", "rar"), 2, "--compression: .*got 'rar'"),
+        ((*GOOD, "--finished", "burn"), 2, "--finished: .*got 'burn'"),
+        ((*GOOD, "--config", "no.yaml"), 2, "cannot read no.yaml: No such file"),
+        ((*GOOD, "--config", "bad.yaml"), 2, "bad.yaml:2: unknown key 'paht'; did you mean 'path'"),
+        ((*GOOD, "--state", "file"), 2, "cannot use .*file for the state: .*--state"),
+        ((*GOOD, "--state", "damaged"), 3, "checkpoint .*damaged.* cannot be used: .*move it away"),
+        (("run", "--nonsense"), 2, "No such option"),
+        (("setup",), 2, "nowhere to .*give --to"),
+    ],
+)
+def test_bad_input(shipper: Shipper, arguments: tuple[str, ...], code: int, words: str) -> None:
+    """Each wrong input ends with its exit code and one line that names the thing and what to do."""
+    (shipper.folder / "bad.yaml").write_text("to: http://h\npaht: x\n")
+    (shipper.folder / "file").write_text("")
+    (shipper.folder / "damaged").mkdir()
+    (shipper.folder / "damaged" / "checkpoint.sqlite").write_bytes(b"garbage " * 1000)
+    append(shipper.logs / "a.jsonl", line(1))
+    program = shipper.run(*arguments)
+    assert program.wait() == code
+    assert re.search(words, program.said), program.said
+    assert "geheim" not in program.said
+    if "option" not in program.said:
+        assert program.said.count("\n") == 1, program.said
+        assert program.said.startswith("shipper: ")
+
+
+def test_once(shipper: Shipper, endpoint: Endpoint) -> None:
+    """Ships what is there, says how much, exits 0; a second time nothing is sent again."""
+    append(shipper.logs / "a.jsonl", lines(range(10)) + b"bad line\n")
+    command = ("run", "--once", "--path", "logs", "--to", endpoint.url)
+    first = shipper.run(*command)
+    assert first.wait() == 0
+    assert "10 records delivered, 1 in the dead-letter file; nothing is left" in first.said
+    assert "a.jsonl line 11 cannot be shipped: not JSON" in first.said
+    second = shipper.run(*command)
+    assert second.wait() == 0
+    assert "0 records delivered; nothing is left" in second.said
+
+
+def test_settings_from_everywhere(shipper: Shipper, endpoint: Endpoint) -> None:
+    """A YAML file and variables alone are enough."""
+    append(shipper.logs / "a.jsonl", line(1))
+    (shipper.folder / "s.yaml").write_text("path: logs/*.jsonl\ncompression: none\n")
+    program = shipper.run(
+        "run",
+        "--once",
+        "--config",
+        "s.yaml",
+        env={"SHIPPER_TO": endpoint.url, "SHIPPER_STATE": "st", "SHIPPER_PATHS": "x"},
+    )
+    assert program.wait() == 0
+    assert "SHIPPER_PATHS is not a setting; did you mean SHIPPER_PATH?" in program.said
+    assert (shipper.folder / "st" / "checkpoint.sqlite").exists()
+    assert len(endpoint.records) == 1
+
+
+def test_a_store_that_is_not_there_is_waited_for(shipper: Shipper) -> None:
+    """Without a store the shipper says so once, goes on, and ships when there is one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    append(shipper.logs / "a.jsonl", lines(range(5)))
+    program = shipper.run("run", "--path", "logs", "--to", f"http://127.0.0.1:{port}")
+    wait_for(lambda: "is not available" in program.said, "the message")
+    assert program.process.poll() is None
+    endpoint = Endpoint(port)
+    try:
+        wait_for(lambda: len(endpoint.records) == 5, "the records")
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+        assert program.said.count("is not available") == 1
+    finally:
+        endpoint.close()
+
+
+def test_a_folder_that_is_not_there_is_waited_for(shipper: Shipper, endpoint: Endpoint) -> None:
+    """Without a folder the shipper waits, and follows the files when it appears."""
+    program = shipper.run("run", "--path", "later/*.jsonl", "--to", endpoint.url)
+    wait_for(lambda: "does not exist yet" in program.said, "the message")
+    (shipper.folder / "later").mkdir()
+    append(shipper.folder / "later" / "a.jsonl", line(1))
+    wait_for(lambda: endpoint.records, "the record")
+    program.signal(signal.SIGINT)
+    assert program.wait() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_waiting_ends_at_once(shipper: Shipper, number: int) -> None:
+    """A shipper that still looks for its store, or its folder, ends with 0 at a signal."""
+    append(shipper.logs / "a.jsonl", line(1))
+    waits = [
+        shipper.run("run", "--path", "logs", "--to", "http://127.0.0.1:1"),
+        shipper.run("run", "--path", "later/*.jsonl", "--to", "http://127.0.0.1:1"),
+    ]
+    for program in waits:
+        wait_for(lambda program=program: "shipper: the" in program.said, "the message")
+        program.signal(number)
+    assert [program.wait(10) for program in waits] == [0, 0]
+
+
+def test_sigterm_waits_for_writers_and_sigint_does_not(shipper: Shipper, endpoint: Endpoint) -> None:
+    """With a living writer SIGINT ends at once; SIGTERM when the writer has ended, with what it wrote last."""
+    part = Part(shipper.logs, line(0))
+    first = shipper.run("run", "--path", "logs", "--to", endpoint.url)
+    wait_for(lambda: len(endpoint.records) == 1, "the first record")
+    first.signal(signal.SIGINT)
+    assert first.wait(10) == 0
+    second = shipper.run("run", "--path", "logs", "--to", endpoint.url)
+    wait_for(lambda: "the sink is" in second.said, "the start")
+    second.signal(signal.SIGTERM)
+    wait_for(lambda: "stopping" in second.said, "the message")
+    part.write(line(1))
+    wait_for(lambda: len(endpoint.records) == 2, "the second record")
+    assert second.process.poll() is None
+    part.write(line(2))
+    part.end()
+    assert second.wait(10) == 0
+    assert len(endpoint.records) == 3
+
+
+def test_the_deadline_of_a_drain(shipper: Shipper, endpoint: Endpoint) -> None:
+    """With a writer that never ends, or a store that never answers, the drain ends at its deadline with 0 and says what is left."""
+    part = Part(shipper.logs, line(0))
+    program = shipper.run("run", "--path", "logs", "--to", endpoint.url, env={"SHIPPER_DRAIN_S": "0.5"})
+    wait_for(lambda: endpoint.records, "the record")
+    endpoint.status = 503
+    part.write(line(1))
+    wait_for(lambda: "is not available" in program.said, "the message")
+    program.signal(signal.SIGTERM)
+    started = time.monotonic()
+    assert program.wait(10) == 0
+    assert time.monotonic() - started < 5
+    assert f"at least {len(line(1))} bytes are left for the next start" in program.said
+    part.end()
+
+
+def test_a_second_signal_ends_at_once(shipper: Shipper, endpoint: Endpoint) -> None:
+    """Who does not want to wait sends a second signal; what was not acknowledged is sent by the next start."""
+    part = Part(shipper.logs, line(0))
+    program = shipper.run("run", "--path", "logs", "--to", endpoint.url)
+    wait_for(lambda: endpoint.records, "the record")
+    program.signal(signal.SIGTERM)
+    wait_for(lambda: "stopping" in program.said, "the message")
+    program.signal(signal.SIGTERM)
+    assert program.wait(5) == 128 + signal.SIGTERM
+    part.end()
+    again = shipper.run("run", "--once", "--path", "logs", "--to", endpoint.url)
+    assert again.wait() == 0
+    assert len(endpoint.records) == 1
+
+
+def test_a_second_shipper_names_the_first(shipper: Shipper, endpoint: Endpoint) -> None:
+    """Two shippers on one state: the second ends with 2 and names the first one's process."""
+    append(shipper.logs / "a.jsonl", line(1))
+    first = shipper.run("run", "--path", "logs", "--to", endpoint.url)
+    wait_for(lambda: endpoint.records, "the record")
+    second = shipper.run("run", "--path", "logs", "--to", endpoint.url)
+    assert second.wait() == 2
+    assert f"pid {first.process.pid}" in second.said
+
+
+def test_an_unreadable_file_with_once(shipper: Shipper, endpoint: Endpoint) -> None:
+    """With once a file that cannot be read is named, the others are shipped, and the exit code is 1."""
+    (shipper.logs / "a.jsonl").symlink_to("a.jsonl")
+    append(shipper.logs / "b.jsonl", line(2))
+    program = shipper.run("run", "--once", "--path", "logs", "--to", endpoint.url)
+    assert program.wait() == 1
+    assert "logs/a.jsonl: Too many levels of symbolic links" in program.said
+    assert len(endpoint.records) == 1
+
+
+def test_a_closed_stderr_stops_nothing(shipper: Shipper, endpoint: Endpoint) -> None:
+    """When nobody reads the messages any more, records are shipped on."""
+    read, write = os.pipe()
+    append(shipper.logs / "a.jsonl", line(1))
+    command = [sys.executable, "-m", "shipper", "run", "--path", "logs", "--to", endpoint.url]
+    process = subprocess.Popen(command, stderr=write, cwd=shipper.folder, env=clean_environment({}))
+    os.close(write)
+    try:
+        wait_for(lambda: endpoint.records, "the first record")
+        os.close(read)
+        append(shipper.logs / "a.jsonl", b"bad\n" + line(2))
+        wait_for(lambda: len(endpoint.records) == 2, "the second record")
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_help_and_version(shipper: Shipper) -> None:
+    """`--help` and `--version` work, and every command has a help of its own."""
+    for arguments in (("--help",), ("--version",), ("run", "--help"), ("setup", "--help"), ("collect", "--help")):
+        assert shipper.run(*arguments).wait() == 0
