@@ -155,7 +155,7 @@ def test_what_may_not_be_written_is_said() -> None:
             with pytest.raises(StoreError, match="give the shipper write permission"):
                 Checkpoint(folder / "state").adopt([STATE])
             folder.chmod(0o500)
-            with pytest.raises(ConfigError, match="cannot use .*Permission denied.*--state"):
+            with pytest.raises(ConfigError, match=r"cannot use .*Permission denied.*--state"):
                 Checkpoint(folder / "other")
             folder.chmod(0o700)
     finally:

@@ -83,7 +83,7 @@ def test_sink_elasticsearch_insists() -> None:
 
 def test_zstd_is_nothing_for_a_store() -> None:
     """Neither store reads zstd, which is said before anything is sent."""
-    with pytest.raises(ConfigError, match="--compression gzip"):
+    with pytest.raises(ConfigError, match=r"--compression gzip"):
         find(say(200, OPENSEARCH), compression="zstd")
     assert isinstance(find(say(405), compression="zstd"), HttpSink)
 
@@ -149,12 +149,12 @@ def test_a_template_that_is_there_is_left_alone() -> None:
 def test_a_plain_index_is_never_written_to() -> None:
     """An index under the stream's name is named with what to do, and nothing is installed."""
     cluster = Cluster(index=True)
-    with pytest.raises(SinkMisconfigured, match="logs-a is a plain index.*reindex or delete it"):
+    with pytest.raises(SinkMisconfigured, match=r"logs-a is a plain index.*reindex or delete it"):
         prepare(cluster)
     assert not [call for call in cluster.calls if call.startswith("PUT")]
 
 
 def test_a_stream_that_cannot_be_made_is_named() -> None:
     """The store's reason is kept, with the stream and what to look at."""
-    with pytest.raises(SinkMisconfigured, match="data stream logs-a.*no matching template.*index template"):
+    with pytest.raises(SinkMisconfigured, match=r"data stream logs-a.*no matching template.*index template"):
         prepare(Cluster(obeys=False))

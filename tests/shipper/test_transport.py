@@ -84,9 +84,14 @@ def serve_once(answer: bytes | None) -> int:
 
 @pytest.mark.parametrize(
     "answer",
-    [None, b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort", b"garbage\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\n"
-     b"content-length: 4\r\n\r\nnope", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"],
-)  # fmt: skip
+    [
+        None,
+        b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\nshort",
+        b"garbage\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\nnope",
+        b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
 def test_real_connections_that_break(answer: bytes | None) -> None:
     """A connection that is closed, cut short or garbled is no answer."""
 
