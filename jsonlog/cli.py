@@ -21,6 +21,15 @@ def _make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _make_parser()
+    parsed, rest = parser.parse_known_args(arguments)
+    if any(argument[:1] == "-" != argument for argument in rest):
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    parsed.paths += rest  # argparse gives up at a path that stands behind an option
+    return parsed
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Run the command.
@@ -34,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     gc.disable()  # lines and records make no cycles; looking for some takes a tenth of the time
     try:
-        view(view_options.read_options(_make_parser().parse_args(arguments)))
+        view(view_options.read_options(_parse(arguments)))
     except ViewError as exc:
         sys.stderr.write(f"jsonlog view: {exc}\n")
         return 2

@@ -102,8 +102,8 @@ class Follower:
             current = source.current
             if not source.open_end:
                 self._sources.remove(source)
-                if current is not None and current.name is None and current.path is not None:
-                    self._known.discard(current.path)  # a foreign name can be used again
+                if current is not None and current.may_return:
+                    self._known.discard(current.path)
             elif probe and not _alive(current):
                 source.follow = False  # the next tick reads what came before the writer died, and is done
 

@@ -36,6 +36,11 @@ class Found:
         """The number of the part, 0 for a foreign file."""
         return self.name.part if self.name else 0
 
+    @property
+    def may_return(self) -> bool:
+        """Whether the name can be used again for something new: foreign ones are, ours and packed ones are not."""
+        return self.name is None and self.path is not None and self.path.suffix != ".gz"
+
 
 def find(arguments: Iterable[str], *, waiting: bool) -> list[Found]:
     """
@@ -82,10 +87,17 @@ def _inside(folder: str) -> Iterator[str]:
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
-                if entry.name.endswith(_IN_FOLDERS) and not entry.name.startswith(".") and not entry.is_dir():
+                if entry.name.endswith(_IN_FOLDERS) and not entry.name.startswith(".") and not _is_folder(entry):
                     yield entry.path
     except OSError as exc:
         raise refuse(folder, exc) from exc
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads nowhere: reading it will tell
+        return False
 
 
 def _describe(name: str) -> Found:

@@ -53,16 +53,16 @@ def make_prefilter(query: Query) -> Pick | None:
         may); None where there is nothing to gain.
     """
     required = needles(query)
-    steps: list[Callable[[bytes], bool]] = []
-    if query.level is not None:
-        steps.append(_high_enough(query.level))
-    steps += [_this_integer(condition) for condition in query.conditions if _is_plain_integer(condition)]
-    if not required and not steps:
+    integers = [_integer_pattern(condition) for condition in query.conditions if _is_plain_integer(condition)]
+    is_low = None if query.level is None else _low_level(query.level)
+    if not required and is_low is None:
         return None
 
     def pick(body: bytes) -> tuple[list[bytes], list[int]]:
-        hides = b"\\" in body and _HIDING in body  # the first is a hundred times faster
-        if not hides and not all(needle in body for needle in required):
+        hides = _hides(body)
+        if not hides and not (
+            all(needle in body for needle in required) and all(search(body) is not None for search in integers)
+        ):
             return [], []
         lines = body[:-1].split(b"\n")
         if hides:
@@ -71,8 +71,10 @@ def make_prefilter(query: Query) -> Pick | None:
             chosen = list(range(len(lines)))
             for needle in required:
                 chosen = [i for i in chosen if needle in lines[i]]
-        for step in steps:
-            chosen = [i for i in chosen if step(lines[i])]
+        for search in integers:
+            chosen = [i for i in chosen if search(lines[i]) is not None or _HIDING in lines[i]]
+        if is_low is not None:
+            chosen = [i for i in chosen if not is_low(lines[i])]
         return lines, chosen
 
     return pick
@@ -83,26 +85,29 @@ def _is_plain_integer(condition: Condition) -> bool:
     return condition.operator == "=" and condition.text.isdecimal() and needle_of(name) == name.encode() != b""
 
 
-def _this_integer(condition: Condition) -> Callable[[bytes], bool]:
+def _integer_pattern(condition: Condition) -> Callable[[bytes], re.Match[bytes] | None]:
     """
-    Make the test that a line may have the wanted integer: not, if all values behind the name are other integers.
+    Make the search for a field that may have the wanted integer.
 
-    Anything else behind the name (a fraction, an exponent, a string, a list) is let through, as is a line in which the
-    name may hide.
+    Skipped is only what has no value behind the name but other integers; anything else (a fraction, an exponent, a
+    string, a list) is found.
     """
-    name = condition.path.split(".")[-1].encode()
-    values = re.compile(re.escape(name) + rb'"\s*:\s*([^,}\]\s]*)').findall
-    wanted = condition.text.encode()
-    return lambda line: not all(value.isdigit() and value != wanted for value in values(line)) or _HIDING in line
+    name, wanted = re.escape(condition.path.split(".")[-1].encode()), condition.text.encode()
+    return re.compile(rb'%b"\s*:\s*(?:%b[,}]|(?!\d+[,}]))' % (name, wanted)).search
+
+
+def _hides(body: bytes) -> bool:
+    r"""Tell whether `\u` is in *body*: like `in`, but much faster where backslashes are rare."""
+    return b"\\" in body and any(piece.startswith(b"u") for piece in body.split(b"\\")[1:])
 
 
 _TIMED = re.compile(rb'\{"@timestamp":"[^"\\]{23}Z"').match
 _HEAD = slice(38, 80)  # from the end of the time to the end of the level, in a line as `jsonlog` writes it
 
 
-def _high_enough(level: int) -> Callable[[bytes], bool]:
+def _low_level(level: int) -> Callable[[bytes], bool]:
     """
-    Make the test that a line's level may be high enough.
+    Make the test that a line's level is certainly too low.
 
     A raw quote cannot stand inside a JSON string, so a low level at the usual place is the record's own level.
     """
@@ -112,4 +117,4 @@ def _high_enough(level: int) -> Callable[[bytes], bool]:
     for milliseconds, name, follower in product(range(1000), low, followers):
         text = b'Z","msecs":%d,"log":{"level":"%b"%b' % (milliseconds, name.encode(), follower)
         heads.add(text[: _HEAD.stop - _HEAD.start])
-    return lambda line: line[_HEAD] not in heads or not _TIMED(line)
+    return lambda line: line[_HEAD] in heads and _TIMED(line) is not None

@@ -68,10 +68,12 @@ class Renderer:
         self._palette = Palette(colour=colour)
         self._hidden = _SHOWN_APART if everything else _QUIET
         self._clock = clock
-        self._year = str(datetime.now(UTC).year)
+        self._year = f"{datetime.now(UTC).year}-"
         self._levels: dict[str, str] = {}
         self._loggers: dict[str, str] = {}
         self._logger_width = 0
+        self._labels: dict[str, str] = {}
+        self._writers: dict[str, str] = {}  # by run: one writer is one process
         self._who: dict[tuple[Any, Any, Any], str] = {}
         self._who_width = 0
         self._different: tuple[set[Any], set[Any], set[Any]] = (set(), set(), set())
@@ -92,19 +94,21 @@ class Renderer:
         """
         if record is None:
             return decode(line) + "\n"
-        if not is_ours(record):
-            record = adapt(record)
-        log = record["log"]
-        who = self._who_cell(record)
-        message = record["message"]
-        if not message.isprintable():
+        try:  # almost always every cell is there already
+            log, stamp, message = record["log"], record["@timestamp"], record["message"]
+            who, level, logger = self._writers[record["run"]], self._levels[log["level"]], self._loggers[log["logger"]]
+            plain = message.isprintable()
+        except (KeyError, TypeError, AttributeError):
+            if not is_ours(record):
+                record = adapt(record)
+            log, stamp, message = record["log"], record["@timestamp"], record["message"]
+            who = self._who_cell(record)
+            level, logger = self._level_cell(log.get("level")), self._logger_cell(log.get("logger"))
+            plain = message.isprintable()
+        if not plain:
             message = many_lines(message).rstrip("\n").replace("\n", "\n    ")
-        extras = self._extras(record)
         below = self._below(record) if "exc" in record or "stack" in record else ""
-        return (
-            f"{self._time(record['@timestamp'])} {self._level_cell(log.get('level'))} {who}{self._logger_cell(log.get('logger'))}"
-            f"{message}{extras}\n{below}"
-        )
+        return f"{self._time(stamp)} {level} {who}{logger}{message}{self._extras(record)}\n{below}"
 
     def announce(self, service: str, host: str, process: int) -> None:
         """Tell of a process before its first record comes, so that columns are there from the first line on."""
@@ -113,10 +117,8 @@ class Renderer:
     def _time(self, stamp: str) -> str:
         if self._clock is not None:
             stamp = self._clock(stamp)
-        stamp = stamp[5:23] if stamp[:4] == self._year and stamp[10:11] == "T" else stamp[:23]
-        stamp = stamp.removesuffix("Z").replace("T", " ", 1)
-        if not stamp.isprintable():
-            stamp = one_line(stamp)
+        stamp = stamp[5:23] if stamp[:5] == self._year and stamp[10:11] == "T" else stamp[:23]
+        stamp = one_line(stamp).removesuffix("Z").replace("T", " ", 1)
         return f"{self._dim}{stamp or ' ' * 18}{self._reset}"
 
     def _level_cell(self, level: Any) -> str:
@@ -155,6 +157,9 @@ class Renderer:
         if cell is None:
             self._who_new(who)
             cell = self._who_make(who)
+        run = record.get("run")
+        if type(run) is str:
+            self._keep(self._writers, run, cell)
         return cell
 
     def _who_new(self, who: tuple[Any, Any, Any]) -> None:
@@ -163,7 +168,11 @@ class Renderer:
             if name is not None and len(seen) < 2:
                 seen.add(name)
         if before != [len(seen) > 1 for seen in self._different]:
-            self._who.clear()
+            self._forget_who()
+
+    def _forget_who(self) -> None:
+        self._who.clear()
+        self._writers.clear()
 
     def _who_make(self, who: tuple[Any, Any, Any]) -> str:
         names = [
@@ -174,7 +183,7 @@ class Renderer:
         shown = "/".join(names)
         if self._who_width < len(shown) <= _MOST_WHO:
             self._who_width = len(shown)
-            self._who.clear()
+            self._forget_who()
         colour = _WHO_COLOURS[sum(map(ord, shown)) % len(_WHO_COLOURS)]
         cell = self._palette.paint(colour, shown) + " " * (self._who_width - len(shown))
         cell = cell + " " if self._who_width else ""
@@ -191,25 +200,26 @@ class Renderer:
         pieces: list[str] = []
         extra = record.get("extra")
         if type(extra) is dict:
-            for key, value in extra.items():
-                self._add(pieces, key, value)
+            self._add_all(pieces, "", extra)
         elif extra is not None:
-            self._add(pieces, "extra", extra)
+            self._add_all(pieces, "", {"extra": extra})
         hidden = self._hidden
         if not hidden.issuperset(record):
-            for key, value in record.items():
-                if key not in hidden:
-                    self._add(pieces, key, value)
+            self._add_all(pieces, "", {key: value for key, value in record.items() if key not in hidden})
         return "  " + " ".join(pieces) if pieces else ""
 
-    def _add(self, pieces: list[str], key: str, value: Any) -> None:
-        if type(value) is dict and value:
-            for inner, one in value.items():
-                self._add(pieces, f"{key}.{inner}", one)
-            return
-        if not key.isprintable():
-            key = one_line(key)
-        pieces.append(f"{self._key}{key}={self._reset}{show_value(value)}")
+    def _add_all(self, pieces: list[str], prefix: str, fields: dict[str, Any]) -> None:
+        labels = self._labels
+        for key, value in fields.items():
+            path = prefix + key
+            if type(value) is dict and value:
+                self._add_all(pieces, path + ".", value)
+                continue
+            label = labels.get(path)
+            if label is None:
+                label = f"{self._key}{one_line(path)}={self._reset}"
+                self._keep(labels, path, label)
+            pieces.append(label + show_value(value))
 
     def _below(self, record: dict[str, Any]) -> str:
         """Render the exception and the stack, indented."""
@@ -239,15 +249,13 @@ class Renderer:
 
 def show_value(value: Any) -> str:
     """Show one value of a record: text bare where that is clear, everything else as JSON."""
-    if type(value) is str:
-        if value.isalnum() and value.isascii() and not value[0].isdigit() and value not in _LITERALS:
-            return value
-        if not value or _NEEDS_QUOTES.intersection(value) or not value.isprintable() or _looks_like_json(value):
-            return one_line(orjson.dumps(value).decode())
+    if type(value) is not str:
+        return str(value) if type(value) is int else one_line(orjson.dumps(value).decode())
+    if value.isidentifier() and value.isascii() and value not in _LITERALS:
         return value
-    if type(value) is int:
-        return str(value)
-    return one_line(orjson.dumps(value).decode())
+    if not value or not value.isprintable() or not _NEEDS_QUOTES.isdisjoint(value) or _looks_like_json(value):
+        return one_line(orjson.dumps(value).decode())
+    return value
 
 
 def _looks_like_json(text: str) -> bool:

@@ -11,7 +11,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from jsonlog.cli import _make_parser
+from jsonlog.cli import _parse
 from jsonlog.view import command
 from jsonlog.view.merge import Merge
 from jsonlog.view.options import read_options
@@ -68,7 +68,7 @@ def part_name(number: int, part: int = 0, service: str = "shop") -> str:
 
 def seen(*arguments: Any) -> list[bytes]:
     """The lines that pass, in the order in which they are printed, by the program's own pieces within this process."""
-    options = read_options(_make_parser().parse_args(["view", *map(str, arguments)]))
+    options = read_options(_parse(["view", *map(str, arguments)]))
     found = find(options.paths, waiting=False)
     make = partial(command._make_source, Handles(), command._make_sieve(options), follow=False)
     sources = [make(list(files)) for _, files in groupby(found, key=lambda file: file.rank)]

@@ -39,7 +39,7 @@ LINES = st.one_of(
 )
 
 
-def naive(data: bytes, kind: str, argument: str) -> bool:
+def naive(data: bytes, kind: str, argument: str) -> bool:  # noqa: PLR0911, PLR0912 (one plain case after the other)
     """The filters in the plainest way: parse, then ask."""
     try:
         value = json.loads(data)
@@ -61,10 +61,7 @@ def naive(data: bytes, kind: str, argument: str) -> bool:
         return name == argument or name.startswith(argument + ".")
     path, wanted = argument.split("=", 1)
     extra = value.get("extra", {})
-    if path in extra:
-        found = extra[path]
-    else:
-        found = value.get(path, ...)
+    found = extra[path] if path in extra else value.get(path, ...)
     for one in found if isinstance(found, list) else [found]:
         if one is ...:
             continue
