@@ -1,6 +1,6 @@
 """pytest fixtures that give a test a real server: `elasticsearch`, `opensearch`, and `store` for one after the other.
 
-A server lives for the whole session; tests keep apart by streams of their own (`unique_service`). Where a part is missing the
+A server lives for the whole session; tests keep apart by streams of their own (`unique_service`), or ask for an `empty_store`. Where a part is missing the
 tests are skipped with the reason, and with SHIPPER_REQUIRE_PARTS=1 (as in continuous integration) they fail instead.
 """
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # The first test that asks for a server pays for fetching it.
 TIMEOUT_S = 300
-FIXTURES = {*servers.KINDS, "store"}
+FIXTURES = {*servers.KINDS, "store", "empty_store"}
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -48,6 +48,12 @@ def store(request: pytest.FixtureRequest) -> servers.Server:
     """Each of the two in turn."""
     server: servers.Server = request.getfixturevalue(request.param)
     return server
+
+
+@pytest.fixture(params=servers.KINDS)
+def empty_store(request: pytest.FixtureRequest) -> Iterator[servers.Server]:
+    """Each of the two in turn, started for this test alone: for what concerns the whole store, such as its templates."""
+    yield from _running(request.param)
 
 
 @pytest.fixture

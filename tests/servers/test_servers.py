@@ -45,6 +45,12 @@ def test_data_stream_takes_an_id_once(store, unique_service):
     assert [found["name"] for found in listed["data_streams"]] == [stream]
 
 
+def test_empty_store_has_seen_nothing(empty_store):
+    """A test that is about templates does not find those of another test."""
+    assert empty_store.call("GET", "/_data_stream")[1]["data_streams"] == []
+    assert empty_store.call("GET", "/_index_template/jsonlog*")[1]["index_templates"] == []
+
+
 @pytest.mark.server
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("kind", servers.KINDS)
