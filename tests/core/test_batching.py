@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shipper.core.batching import Batcher
@@ -11,6 +11,7 @@ from tests.core.support import chunk
 
 
 @given(st.lists(st.tuples(st.integers(1, 40), st.integers(0, 3)), max_size=30), st.integers(8, 100), st.integers(1, 20))
+@example([(1, 0), (1, 2)], 100, 3)
 def test_batches_are_bounded_and_lose_nothing(sizes: list[tuple[int, int]], max_bytes: int, max_lines: int) -> None:
     """Every chunk leaves once and in order; a batch exceeds a bound only if it is a single chunk."""
     batcher = Batcher(max_bytes=max_bytes, max_lines=max_lines, linger_s=1)

@@ -45,6 +45,7 @@ def is_object(line: bytes) -> bool:
 @example([b'{"s":"\xe2\x80\xa8"}', b"{}"], True, 0, 0)
 @example([b"{}{}"], True, 0, 0)
 @example([b'{"a":', b"1}"], True, 0, 0)
+@example([b'{"a":', b"{}}", b"{}{}"], True, 0, 0)  # as many values as lines, each after a newline
 @example([b"{}", b"{}\r", b"{}"], True, 0, 0)
 def test_each_line_is_good_bad_or_empty(lines: list[bytes], ended: bool, offset: int, first: int) -> None:
     """Each line of any bytes is in exactly one of good, bad and empty, under the count of the newlines before it."""
@@ -129,7 +130,7 @@ def test_nul_runs_are_no_part_of_a_line() -> None:
     assert content(checked) == {0: ("good", b'{"a":1}')}
 
 
-@given(st.binary(max_size=30))
+@given(st.lists(st.sampled_from([b"\n", b"a", b"\r\n"])).map(b"".join))
 def test_whole_lines_ends_at_the_last_newline(data: bytes) -> None:
     """What is taken of a block ends with its last newline, and the rest holds none."""
     size = whole_lines(data)
