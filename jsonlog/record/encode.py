@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from jsonlog.record.text import Bounds
 
 _LEAVES = frozenset({str, int, float, bool, type(None)})
+_APART, _NUMBERS = frozenset({str, bool}), frozenset({int, float})
 _CONTAINERS = frozenset({dict, list, tuple})
 # Anything that the direct way must not take is refused by orjson with these: integers that JavaScript rounds (beyond
 # 53 bits, which may be beyond 64 too), lone surrogates.
@@ -99,22 +100,19 @@ class Encoder:
         return Careful(bounds, tags).mapping(fields, 0)
 
     def _plain(self, value: Any, depth: int) -> bool:
-        if len(value) > self._items:
-            return False
-        values = value
         if type(value) is dict:
             if not self._good.issuperset(value) and not self._learn(value):
                 return False
-            values = value.values()
-        if _LEAVES.issuperset(map(type, values)):
-            return True
-        if depth == 0:
+            values, kinds = value.values(), set(map(type, value.values()))
+        else:
+            values, kinds = value, set(map(type, value))
+            if len(kinds & _APART) + (not kinds.isdisjoint(_NUMBERS)) > 1:
+                return False  # a list of mixed kinds
+        if len(value) > self._items or (depth == 0 and not _LEAVES.issuperset(kinds)):
             return False
-        for item in values:
-            kind = type(item)
-            if kind not in _LEAVES and (kind not in _CONTAINERS or not self._plain(item, depth - 1)):
-                return False
-        return True
+        return all(
+            type(item) in _LEAVES or (type(item) in _CONTAINERS and self._plain(item, depth - 1)) for item in values
+        )
 
     def _learn(self, value: dict[Any, Any]) -> bool:
         """Remember the keys of *value* as good ones, if they all are."""

@@ -46,13 +46,17 @@ class Careful:
         self._open: set[int] = set()  # ids of the containers we are inside of
         self._nodes = _MAX_NODES
         self._room = bounds.room
+        self._note = ""  # of a list that was cut, and can hold no text beside its numbers
 
     def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
         """Convert a mapping whose values may be anything."""
         items = _snapshot(value, self._bounds.items)
         result: dict[str, Any] = {}
         for key, item in items:
-            result[self._key(key, result)] = self.value(item, depth + 1)
+            name = self._key(key, result)
+            result[name] = self.value(item, depth + 1)
+            if self._note:
+                result[unused(f"{name}~cut", result)], self._note = self._note, ""
         size = len(value)
         if size > len(items) >= self._bounds.items:
             self._tags.add(TAG_CUT)
@@ -132,11 +136,26 @@ class Careful:
     def _items(self, value: Any, depth: int) -> list[Any]:
         items = _head(value, self._bounds.items)
         result = [self.value(item, depth + 1) for item in items]
+        result = self._of_one_kind(result)
         size = len(value)
         if size > len(items):
             self._tags.add(TAG_CUT)
-            result.append(f"[cut: {size} items]")
+            if all(type(item) is str for item in result):
+                result.append(f"[cut: {size} items]")
+            else:
+                self._note = f"[cut: {size} items]"
         return result
+
+    def _of_one_kind(self, items: list[Any]) -> list[Any]:
+        """Turn a list that mixes text, numbers and truth values into text: OpenSearch refuses a record with such a one."""
+        kinds = set(map(type, items))
+        if len(kinds & {str, bool}) + bool(kinds & {int, float}) < 2:
+            return items
+        self._tags.add(TAG_VALUE)
+        return [
+            str(item).lower() if type(item) is bool else str(item) if type(item) in (int, float) else item
+            for item in items
+        ]
 
     def _key(self, key: Any, taken: Mapping[str, Any]) -> str:
         if type(key) is str:
@@ -144,8 +163,8 @@ class Careful:
         else:
             self._tags.add(TAG_KEY)
             name = _key_text(key)
-        name = clean(name, self._tags)
-        fixed = repaired_key(name if self._bounds.scrub is None else self._bounds.scrub(name))
+        fixed = clean(name, self._tags)
+        fixed = repaired_key(fixed if self._bounds.scrub is None else self._bounds.scrub(fixed))
         if len(name) > _MAX_KEY:
             self._tags.add(TAG_CUT)
         fixed = unused(fixed, taken)
