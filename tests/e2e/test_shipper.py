@@ -71,7 +71,7 @@ class Site:
             return -1
         return answer["count"] if status == 200 else -1
 
-    def wait_for_count(self, count: int, timeout_s: float = 60) -> None:
+    def wait_for_count(self, count: int, timeout_s: float = 90) -> None:
         wait_for(lambda: self.count() >= count, f"{count} records; the shipper said:\n{self.said}", timeout_s=timeout_s)
         assert self.count() == count
 
@@ -260,7 +260,7 @@ def test_a_store_that_stops_and_starts(
             shipper = site.ship()
             wait_for(lambda: "is not available" in site.said, "the message that nobody is there")
             server.restart()
-            wait_for(lambda: site.count() > 0, "the first records")
+            wait_for(lambda: site.count() > 0, "the first records", timeout_s=60)
             server.kill()
             assert writer.wait() == 0
             wait_for(lambda: site.said.count("is not available") == 2, f"the second message; it said {site.said}")

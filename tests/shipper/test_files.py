@@ -142,6 +142,23 @@ def test_truncation_while_nobody_looks(world: World) -> None:
     assert world.store.numbers == [*range(10, 25), *range(30, 90)]
 
 
+def test_rewritten_before_its_first_line_was_whole(world: World) -> None:
+    """A file that held half a line and is written anew is another file, and is known again after a restart."""
+    log = world.folder / "a.log"
+
+    async def program() -> None:
+        async with world.running() as pipeline:
+            append(log, b'{"half": ')
+            await until(lambda: any(t.partial for t in pipeline.files.tailers.values()), "the half line to be seen")
+            log.write_bytes(lines(range(10)))
+            await world.shipped(range(10))
+
+    ship(program())
+    append(log, lines(range(10, 12)))
+    world.once()
+    assert world.store.numbers == list(range(12))
+
+
 def test_equal_content_after_a_truncation(world: World) -> None:
     """The same lines once more after a truncation are new records, also after a restart."""
     log = world.folder / "a.log"
