@@ -11,7 +11,7 @@ from __future__ import annotations
 import orjson
 
 from jsonlog.record.build import STANDARD_ATTRIBUTES
-from jsonlog.record.values import Careful, repaired_key
+from jsonlog.record.values import Careful, is_shadowed, repaired_key
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ class Encoder:
         self._limit = min(_FAST_BYTES, bounds.text)
         # Keys that need no repair. A set that only grows is safe to share: a lost update costs one more look.
         self._good: set[str] = set()
+        self._dotted: set[str] = set()
 
     def known(self, fields: dict[str, Any]) -> bytes | None:
         """
@@ -115,12 +116,18 @@ class Encoder:
         )
 
     def _learn(self, value: dict[Any, Any]) -> bool:
-        """Remember the keys of *value* as good ones, if they all are."""
+        """Remember the keys of *value* as good ones, if they all are. Of a dotted one that depends on the others each time."""
         for key in value:
-            if type(key) is not str or repaired_key(key) != key or key in STANDARD_ATTRIBUTES or self._is_secret(key):
+            if type(key) is not str or (
+                key not in self._dotted
+                and (repaired_key(key) != key or key in STANDARD_ATTRIBUTES or self._is_secret(key))
+            ):
                 return False
-        if len(self._good) < _MAX_KEYS:
-            self._good.update(value)
+            if "." in key and is_shadowed(key, value):
+                return False
+        if len(self._good) + len(self._dotted) < _MAX_KEYS:
+            for key in value:
+                (self._dotted if "." in key else self._good).add(key)
         return True
 
 

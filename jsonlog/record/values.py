@@ -61,6 +61,11 @@ class Careful:
         if size > len(items) >= self._bounds.items:
             self._tags.add(TAG_CUT)
             result[unused("…", result)] = f"[cut: {size} items]"
+        if any("." in name and is_shadowed(name, result) for name in result):
+            self._tags.add(TAG_KEY)
+            shadowed = [name for name in result if "." in name and is_shadowed(name, result)]
+            for name in shadowed:
+                result[unused(name.replace(".", "_"), result)] = result.pop(name)
         return result
 
     def value(self, value: Any, depth: int) -> Any:
@@ -212,6 +217,16 @@ def repaired_key(key: str) -> str:
     if len(fixed) > _MAX_KEY:
         fixed = f"{fixed[:_MAX_KEY]}… [cut: {len(fixed)} characters]"
     return fixed
+
+
+def is_shadowed(key: str, others: Mapping[str, Any]) -> bool:
+    """Tell whether a dotted key leads into another key of the same mapping: to a store `a.b` is `b` within `a`."""
+    end = key.find(".")
+    while end >= 0:
+        if key[:end] in others:
+            return True
+        end = key.find(".", end + 1)
+    return False
 
 
 def unused(key: str, taken: Mapping[str, Any]) -> str:

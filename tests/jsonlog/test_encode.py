@@ -351,6 +351,8 @@ HOSTILE = {
     "two dots": ({"a..b": 1}, {"a._.b": 1}, [KEY]),
     "only dots": ({"..": 1}, {"_._._": 1}, [KEY]),
     "blank between dots": ({"a. .b": 1}, {"a._.b": 1}, [KEY]),
+    "dotted key beside its own parent": ({"a.b": 1, "a": {"b": 2}}, {"a": {"b": 2}, "a_b": 1}, [KEY]),
+    "dotted keys beside each other": ({"a.b": 1, "a.c": 2, "ab": 3}, {"a.b": 1, "a.c": 2, "ab": 3}, []),
     "dotted key": ({"a.b": 1}, {"a.b": 1}, []),
     "surrogate key": ({"k\ud800": 1}, {"k\\ud800": 1}, [KEY, VALUE]),
     "NUL key": ({"a\x00": 1}, {"a\x00": 1}, []),

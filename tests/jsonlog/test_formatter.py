@@ -122,12 +122,9 @@ GOLDEN = {
         HEAD + b'"charge 17 failed"' + TAIL + b',"fields":{"order":17}}',
     ),
     "extras at the top": (
-        {"extra": {"order": 17, "log": "x", "log.level": 1, "run": 2}},
+        {"extra": {"order": 17, "log.level": 1, "run": 2}},
         {"extra_key": None},
-        HEAD
-        + b'"charge 17 failed"'
-        + TAIL
-        + b',"order":17,"extra":{"log":"x","log.level":1,"run":2},"tags":["jsonlog.key"]}',
+        HEAD + b'"charge 17 failed"' + TAIL + b',"order":17,"extra":{"log.level":1,"run":2},"tags":["jsonlog.key"]}',
     ),
 }
 
@@ -334,6 +331,7 @@ def test_the_usual_record_is_written_directly():
     exc = ValueError("x")
     for record in (
         make("hello %s", "x"),
+        make(extra={"http.status": 200, "http.method": "GET"}),
         make(extra={"a": 1, "b": "x", "c": [1, {"d": None}], "e": (1, 2), "null": "null"}),
         make(exc_info=(type(exc), exc, None)),
         make(**({"taskName": "Task-1"} if "taskName" in OWN_ATTRIBUTES else {})),
