@@ -338,21 +338,23 @@ def test_what_is_no_kibana_is_named():
 # --- files -----------------------------------------------------------------------------------------------------------
 
 
-def test_exported_files_are_what_would_be_sent(tmp_path):
+@pytest.mark.parametrize(("root", "product"), [(ELASTIC, "elasticsearch"), (OPENSEARCH, "opensearch")])
+def test_exported_files_are_what_would_be_sent(tmp_path, root, product):
     """Each file is the body of the request that stands beside it in the table, for both products, asking nobody."""
-    store = Store(OPENSEARCH)
+    store = Store(root)
+    options = {"lifecycle": "30d", "profiles": ("jsonlog", "foreign")}
     with serving(store) as url:
-        setup(Settings(to=url), Options(lifecycle="30d", profiles=("jsonlog", "foreign")))
-    text, code = setup(Settings(), Options(lifecycle="30d", profiles=("jsonlog", "foreign"), export=tmp_path / "new"))
+        setup(Settings(to=url), Options(**options))
+    text, code = setup(Settings(), Options(**options, export=tmp_path / "new"))
     assert code == 0
     files = {line.split("  ")[0].strip(): line.split("  ")[-1].strip() for line in text.splitlines()}
     assert {str(path) for path in (tmp_path / "new").iterdir()} == set(files)
-    ours = {
+    bodies = {
         request: json.loads(Path(path).read_text())
         for path, request in files.items()
-        if "opensearch-" in path and path.endswith(".json")
+        if f"{product}-" in path and path.endswith(".json")
     }
-    assert ours == {request: body for request, body in store.asked.items() if request.startswith("PUT")}
+    assert bodies == store.asked
     kibana = (tmp_path / "new/kibana.ndjson").read_text()
     assert kibana == (ROOT / "schemas/kibana.ndjson").read_text()
 
