@@ -54,8 +54,8 @@ def make_prefilter(query: Query) -> Pick | None:
     """
     required = needles(query)
     integers = [_integer_pattern(condition) for condition in query.conditions if _is_plain_integer(condition)]
-    is_low = None if query.level is None else _low_level(query.level)
-    if not required and is_low is None:
+    low = None if query.level is None else _low_levels(query.level)
+    if not required and low is None:
         return None
 
     def pick(body: bytes) -> tuple[list[bytes], list[int]]:
@@ -73,8 +73,14 @@ def make_prefilter(query: Query) -> Pick | None:
                 chosen = [i for i in chosen if needle in lines[i]]
         for search in integers:
             chosen = [i for i in chosen if search(lines[i]) is not None or _HIDING in lines[i]]
-        if is_low is not None:
-            chosen = [i for i in chosen if not is_low(lines[i])]
+        if low is not None:
+            chosen = [
+                i
+                for i in chosen
+                if (line := lines[i])[_LEVEL] not in low
+                or line.find(b'"', len(_TIME)) != 39
+                or line[: len(_TIME)] != _TIME
+            ]
         return lines, chosen
 
     return pick
@@ -101,20 +107,20 @@ def _hides(body: bytes) -> bool:
     return b"\\" in body and any(piece.startswith(b"u") for piece in body.split(b"\\")[1:])
 
 
-_TIMED = re.compile(rb'\{"@timestamp":"[^"\\]{23}Z"').match
-_HEAD = slice(38, 80)  # from the end of the time to the end of the level, in a line as `jsonlog` writes it
+_TIME = b'{"@timestamp":"'
+_LEVEL = slice(38, 80)  # from the end of the time to the end of the level, in a line as `jsonlog` writes it
 
 
-def _low_level(level: int) -> Callable[[bytes], bool]:
+def _low_levels(level: int) -> frozenset[bytes]:
     """
-    Make the test that a line's level is certainly too low.
+    List what stands at `_LEVEL` in lines whose level is too low, if they begin with the time and it ends there.
 
-    A raw quote cannot stand inside a JSON string, so a low level at the usual place is the record's own level.
+    A raw quote cannot stand inside a JSON string, so a low level at this place is the record's own level.
     """
     low = [name for name in ("DEBUG", "INFO", "WARNING", "ERROR") if RANKS[name] < level]
     followers = (b',"logger":"', b',"origin":{', b'},"message"')
     heads = set()
     for milliseconds, name, follower in product(range(1000), low, followers):
         text = b'Z","msecs":%d,"log":{"level":"%b"%b' % (milliseconds, name.encode(), follower)
-        heads.add(text[: _HEAD.stop - _HEAD.start])
-    return lambda line: line[_HEAD] in heads and _TIMED(line) is not None
+        heads.add(text[: _LEVEL.stop - _LEVEL.start])
+    return frozenset(heads)

@@ -115,6 +115,26 @@ def test_conditions(tmp_path, condition, numbers):
     assert [json.loads(one)["event"]["sequence"] for one in seen(tmp_path, "--field", condition)] == numbers
 
 
+@pytest.mark.parametrize(
+    ("arguments", "data"),
+    [
+        (["--grep", "né"], b'{"message":"n\\u00e9"}'), (["--grep", "a/b"], b'{"message":"a\\/b"}'),
+        (["--grep", 'say "hi'], b'{"message":"say \\"hi\\""}'), (["--grep", "c\\d"], b'{"message":"c\\\\d"}'),
+        (["--grep", "two\nlines"], b'{"message":"two\\nlines"}'), (["--grep", "😀"], b'{"message":"\\ud83d\\ude00"}'),
+        (["--logger", "shop"], b'{"logger":"\\u0073hop.pay"}'), (["--field", "é=1"], b'{"\\u00e9":1}'),
+        (["--field", "a/b=x"], b'{"a\\/b":"x"}'), (["--field", "user=ann"], b'{"user":"\\u0061nn"}'),
+        (["--field", "user=100"], b'{"user":1e2}'), (["--field", "user=7"], b'{"user" : 7.0}'),
+        (["--field", "user=7"], b'{"user":[8,7]}'), (["--field", "user=7"], b'{"a":{"user":8},"user":\t7 }'),
+        (["--field", "user=7"], b'{"user":"7"}'), (["--field", "user=7"], b'{"\\u0075ser":7}'), (["--level", "error"], b'{"level" : "Error"}'),
+        (["--level", "error"], b'{"@timestamp":"a","x":{"aaaaa":"aaaaaaZ","msecs":220,"log":{"level":"INFO","logger":"x"}},"log":{"level":"ERROR"}}'),
+    ],
+)  # fmt: skip
+def test_nothing_hides_from_the_prefilter(tmp_path, arguments, data):
+    """What passes is found though it is written with escapes, blanks, fractions or at an unusual place."""
+    (tmp_path / "a.jsonl").write_bytes(b'{"message":"other"}\n' + data + b"\n")
+    assert seen(tmp_path, *arguments) == [data]
+
+
 def test_times_choose_a_span(tmp_path):
     """`--since` includes its moment, `--until` does not, and lines without a time go with the one before them."""
     lines = [line(i, f"2026-11-22T05:02:1{i}.000Z") for i in range(6)]
