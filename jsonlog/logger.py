@@ -164,32 +164,28 @@ def _make(
     if args and len(args) == 1 and type(args[0]) is dict and args[0]:
         args = args[0]
     now = time.time()
-    filename, module = _files.get(path) or _file(path)
     record = LogRecord.__new__(LogRecord)
-    facts = record.__dict__ = {
-        "name": name,
-        "msg": msg,
-        "args": args,
-        "levelname": logging.getLevelName(level),
-        "levelno": level,
-        "pathname": path,
-        "filename": filename,
-        "module": module,
-        "exc_info": exc_info,
-        "exc_text": None,
-        "stack_info": stack,
-        "lineno": line,
-        "funcName": function,
-        "created": now,
-        "msecs": now % 1 * 1000 // 1,
-        "relativeCreated": (now - _START) * 1000,
-        "thread": threading.get_ident() if logging.logThreads else None,
-        "threadName": threading.current_thread().name if logging.logThreads else None,
-        "processName": _process_name() if logging.logMultiprocessing else None,
-        "process": os.getpid() if logging.logProcesses else None,
-    }
+    record.name = name
+    record.msg = msg
+    record.args = args
+    record.levelname = logging.getLevelName(level)
+    record.levelno = level
+    record.pathname = path
+    record.filename, record.module = _files.get(path) or _file(path)
+    record.exc_info = exc_info
+    record.exc_text = None
+    record.stack_info = stack
+    record.lineno = line
+    record.funcName = function
+    record.created = now
+    record.msecs = now % 1 * 1000 // 1
+    record.relativeCreated = (now - _START) * 1000
+    record.thread = threading.get_ident() if logging.logThreads else None
+    record.threadName = threading.current_thread().name if logging.logThreads else None
+    record.processName = _process_name() if logging.logMultiprocessing else None
+    record.process = os.getpid() if logging.logProcesses else None
     if _WITH_TASK:
-        facts["taskName"] = _task_name()
+        record.taskName = _task_name()
     return record
 
 
