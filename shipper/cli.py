@@ -142,6 +142,9 @@ def setup(
         str | None,
         typer.Option(help="rollover, or when to delete: 30d, ilm:30d; as it is, where not given.", metavar="WHAT"),
     ] = None,
+    index_mode: Annotated[
+        str | None, typer.Option(help="standard or logsdb (Elasticsearch); as it is, where not given.", metavar="MODE")
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and change nothing.")] = False,
     export: Annotated[Path | None, typer.Option(help="Write it all as files and ask no store.", metavar="DIR")] = None,
 ) -> None:
@@ -152,7 +155,12 @@ def setup(
         from shipper.config import load_settings  # noqa: PLC0415
 
         options = Options(
-            profiles=profile or ("jsonlog",), lifecycle=lifecycle, kibana=kibana, dry_run=dry_run, export=export
+            profiles=profile or ("jsonlog",),
+            lifecycle=lifecycle,
+            index_mode=index_mode,
+            kibana=kibana,
+            dry_run=dry_run,
+            export=export,
         )
         text, code = install(load_settings(config, {"to": to}), options)
         print(text)  # noqa: T201

@@ -115,7 +115,7 @@ def check(settings: Settings, profiles: Sequence[str]) -> tuple[str, int]:
         transport = open_transport(settings, settings.to)
         try:
             store = await find_store(transport)
-            findings = await survey(store, profiles, lifecycle=None)
+            findings = await survey(store, profiles, {})
         finally:
             await transport.close()
         bad = [finding for finding in findings if finding.state not in ("fine", "newer")]
@@ -162,21 +162,19 @@ def table(rows: Sequence[tuple[str, ...]]) -> str:
 # --- what is there ---------------------------------------------------------------------------------------------------
 
 
-async def survey(store: Store, profiles: Sequence[str], *, lifecycle: Json | None) -> list[Finding]:
+async def survey(store: Store, profiles: Sequence[str], chosen: Json) -> list[Finding]:
     """
     Look at the templates, and at every stream that they are for.
 
     Args:
         store: Where.
         profiles: Whose templates.
-        lifecycle: What the templates shall say of it, as `with_lifecycle` takes it; None leaves it as it is.
+        chosen: What `with_choices` takes; what is not in it is left as it is.
     """
     findings = []
     for profile in profiles:
         wanted = template_of(store.server.product, profile)
-        if lifecycle is not None:
-            wanted = with_lifecycle(wanted, lifecycle)
-        findings.append(await _template(store, profile, wanted, keep_lifecycle=lifecycle is None))
+        findings.append(await _template(store, profile, wanted, chosen))
         findings += [finding async for finding in _streams(store, profile, wanted)]
     return findings
 
@@ -191,42 +189,52 @@ def template_of(product: str, profile: str) -> Json:
     return load_schema(product if profile == "jsonlog" else f"{product}-{profile}")
 
 
-def with_lifecycle(template: Json, lifecycle: Json) -> Json:
-    """Give a template another lifecycle: `stream` stands beside its mappings, `index` among its settings."""
+def with_choices(template: Json, choices: Json) -> Json:
+    """
+    Give a template what the operator has chosen.
+
+    Args:
+        template: As it is in `schemas/`.
+        choices: `lifecycle`, of which `stream` stands beside the mappings and `index` among the settings, and `mode`.
+    """
     result = deepcopy(template)
     inner = result["template"]
-    inner.pop("lifecycle", None)
-    if lifecycle.get("stream"):
-        inner["lifecycle"] = lifecycle["stream"]
-    inner["settings"]["index"] |= lifecycle.get("index", {})
+    lifecycle = choices.get("lifecycle")
+    if lifecycle is not None:
+        inner.pop("lifecycle", None)
+        if lifecycle.get("stream"):
+            inner["lifecycle"] = lifecycle["stream"]
+        inner["settings"]["index"] |= lifecycle.get("index", {})
+    if "mode" in choices:
+        inner["settings"]["index"]["mode"] = choices["mode"]
     return result
 
 
-async def _template(store: Store, profile: str, wanted: Json, *, keep_lifecycle: bool) -> Finding:
+async def _template(store: Store, profile: str, wanted: Json, chosen: Json) -> Finding:
     name = template_name(profile)
     what = f"index template {name}"
     answer = await store.ask("GET", f"/_index_template/{name}")
-    request = put(f"/_index_template/{name}", wanted)
     if answer is None:
-        return Finding(what, "missing", "", request, "installed")
+        return Finding(what, "missing", "", put(f"/_index_template/{name}", with_choices(wanted, chosen)), "installed")
     there = answer["index_templates"][0]["index_template"]
     if there.get("version", 0) > wanted["version"]:
         return Finding(what, "newer", f"version {there['version']}, left as it is")
-    if keep_lifecycle:
-        wanted = with_lifecycle(wanted, _lifecycle_of(there))
-    different = sorted({*differences(wanted, there), *differences(_lifecycle_of(there), _lifecycle_of(wanted))})
+    before = _choices_of(there)
+    wanted = with_choices(wanted, {**before, **chosen})
+    different = sorted({*differences(wanted, there), *differences(before, _choices_of(wanted))})
     if not different:
         return Finding(what, "fine", f"version {there.get('version')}")
     detail = ", ".join(different[:3]) + (f" and {len(different) - 3} more" if len(different) > 3 else "")
     return Finding(what, "differs", detail, put(f"/_index_template/{name}", wanted), "updated")
 
 
-def _lifecycle_of(there: Json) -> Json:
-    """Read what an installed template says of lifecycle: an upgrade must not change when records are deleted."""
+def _choices_of(there: Json) -> Json:
+    """Read what was chosen for an installed template: an upgrade must not change when records are deleted, or how they are kept."""
     inner = there.get("template", {})
     settings = inner.get("settings", {}).get("index", {})
     index = {"lifecycle": settings["lifecycle"]} if "lifecycle" in settings else {}
-    return {"stream": inner.get("lifecycle"), "index": index}
+    mode = {"mode": "logsdb"} if settings.get("mode") == "logsdb" else {}
+    return {"lifecycle": {"stream": inner.get("lifecycle"), "index": index}, **mode}
 
 
 async def _streams(store: Store, profile: str, wanted: Json) -> Any:

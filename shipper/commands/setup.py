@@ -29,7 +29,7 @@ from shipper.commands.check import (
     table,
     template_name,
     template_of,
-    with_lifecycle,
+    with_choices,
 )
 from shipper.config import Settings
 from shipper.core.model import Request
@@ -56,6 +56,7 @@ class Options:
     Args:
         profiles: Whose templates.
         lifecycle: `rollover`, an age such as `30d`, `ilm:` and an age, or None to leave it as it is.
+        index_mode: `standard` or `logsdb`, or None to leave it as it is.
         kibana: URL of Kibana or OpenSearch Dashboards; None leaves it out.
         dry_run: Change nothing.
         export: Write files into this folder, and ask nobody.
@@ -63,6 +64,7 @@ class Options:
 
     profiles: Sequence[str] = ("jsonlog",)
     lifecycle: str | None = None
+    index_mode: str | None = None
     kibana: str | None = None
     dry_run: bool = False
     export: Path | None = None
@@ -86,6 +88,8 @@ def setup(settings: Settings, options: Options = Options()) -> tuple[str, int]:
     check_profiles(options.profiles)
     if options.lifecycle is not None:
         _check_lifecycle(options.lifecycle)
+    if options.index_mode not in (None, "standard", "logsdb"):
+        raise ConfigError(f"--index-mode {options.index_mode}: give standard or logsdb")
     if options.export is not None:
         return _export(options, options.export), 0
     return asyncio.run(_setup(settings, options))
@@ -97,9 +101,9 @@ async def _setup(settings: Settings, options: Options) -> tuple[str, int]:
     try:
         store = await find_store(transport)
         product = store.server.product
-        before, lifecycle = _lifecycle(product, options.lifecycle)
+        before, chosen = _choices(product, options)
         findings = [await _policy(store, finding) for finding in before]
-        findings += await survey(store, options.profiles, lifecycle=lifecycle)
+        findings += await survey(store, options.profiles, chosen)
         if options.lifecycle is not None and any(finding.what.startswith("data stream") for finding in findings):
             findings.append(_existing(product, options.lifecycle))
         rows = [await _mend(transport, finding, PRIVILEGES[product], dry_run=options.dry_run) for finding in findings]
@@ -138,6 +142,17 @@ def _check_lifecycle(text: str) -> None:
         raise ConfigError(
             f"--lifecycle {text}: give rollover, an age such as 30d, or ilm:30d (Elasticsearch's older way)"
         )
+
+
+def _choices(product: str, options: Options) -> tuple[list[Finding], Json]:
+    """Say what has to be installed before the templates, and what is chosen for them."""
+    before, lifecycle = _lifecycle(product, options.lifecycle)
+    chosen: Json = {} if lifecycle is None else {"lifecycle": lifecycle}
+    if options.index_mode is None:
+        return before, chosen
+    if product == "opensearch":
+        raise ConfigError(f"--index-mode {options.index_mode}: OpenSearch has no index modes")
+    return before, {**chosen, "mode": options.index_mode}
 
 
 def _lifecycle(product: str, text: str | None) -> tuple[list[Finding], Json | None]:
@@ -246,17 +261,16 @@ def _export(options: Options, folder: Path) -> str:
     """Write what would be sent as files, for those who install by other means."""
     files: dict[str, tuple[str, str]] = {}
     for product, name in OBJECTS.items():
-        if product == "opensearch" and (options.lifecycle or "").startswith("ilm:"):
+        if product == "opensearch" and ((options.lifecycle or "").startswith("ilm:") or options.index_mode):
             continue
-        before, lifecycle = _lifecycle(product, options.lifecycle)
+        before, chosen = _choices(product, options)
         for finding in before:
             assert finding.request is not None
             kind = finding.what.partition(" ")[0].lower()
             text = json.dumps(json.loads(finding.request.body), indent=2) + "\n"
             files[f"{product}-{kind}-policy.json"] = (f"PUT {finding.request.path}", text)
         for profile in options.profiles:
-            body = template_of(product, profile)
-            body = body if lifecycle is None else with_lifecycle(body, lifecycle)
+            body = with_choices(template_of(product, profile), chosen)
             text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
             template = template_name(profile)
             files[f"{product}-template-{template}.json"] = (f"PUT /_index_template/{template}", text)

@@ -194,6 +194,28 @@ def test_retention_is_set_and_an_upgrade_keeps_it(elasticsearch, unique_service)
     place.store.call("DELETE", "/_index_template/jsonlog")
 
 
+@pytest.mark.server
+def test_logsdb_is_set_and_an_upgrade_keeps_it(elasticsearch, unique_service):
+    """In a stream in logsdb mode records are found and come back to the letter; a setup without the option leaves it so."""
+    place = Place(elasticsearch, unique_service)
+    text, code = place.setup(index_mode="logsdb", lifecycle="30d")
+    assert code == 0, text
+    place.ask("PUT", "/_index_template/jsonlog", older(place.installed()))
+    assert rows(place.setup(lifecycle="60d")[0])["index template jsonlog"][0] == "updated"
+    there = place.installed()["template"]
+    assert (there["settings"]["index"]["mode"], there["lifecycle"]["data_retention"]) == ("logsdb", "60d")
+    assert place.check()[1] == 0
+    record = changed(MINIMAL, ("extra", {"z": 1.0, "a": [2, 1, 1, None]}), ("host.name", "h"))
+    place.ask("PUT", f"/_data_stream/{place.stream}")
+    place.ask("POST", f"/{place.stream}/_create/1?refresh=true", record)
+    found = place.ask("POST", f"/{place.stream}/_search", {"query": {"term": {"host.name": "h"}}})
+    assert [hit["_source"] for hit in found["hits"]["hits"]] == [record]
+    place.store.call("DELETE", f"/_data_stream/{place.stream}")
+    place.setup(index_mode="standard")
+    assert place.installed()["template"]["settings"]["index"]["mode"] == "standard"
+    place.store.call("DELETE", "/_index_template/jsonlog")
+
+
 # --- stores of ours --------------------------------------------------------------------------------------------------
 
 ELASTIC = {"version": {"number": "9.5.3", "lucene_version": "10", "build_flavor": "default"}}
@@ -285,6 +307,7 @@ def test_options_that_are_wrong_are_named():
         (Options(profiles=("otel",)), "--profile otel"),
         (Options(lifecycle="soon"), "--lifecycle soon"),
         (Options(lifecycle="30"), "--lifecycle 30"),
+        (Options(index_mode="fast"), "--index-mode fast"),
     ):
         with pytest.raises(ConfigError, match=word):
             setup(Settings(to="http://127.0.0.1:9"), options)
@@ -294,6 +317,8 @@ def test_options_that_are_wrong_are_named():
         setup(Settings(to=url), Options(kibana="localhost:5601"))
     with serving(Store(OPENSEARCH)) as url, pytest.raises(ConfigError, match="no ILM"):
         setup(Settings(to=url), Options(lifecycle="ilm:30d"))
+    with serving(Store(OPENSEARCH)) as url, pytest.raises(ConfigError, match="no index modes"):
+        setup(Settings(to=url), Options(index_mode="logsdb"))
     with serving(lambda *_: (200, "hello")) as url, pytest.raises(ConfigError, match="nothing to set up"):
         check(Settings(to=url), ("jsonlog",))
 
