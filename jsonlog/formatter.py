@@ -32,7 +32,7 @@ from jsonlog.record.whole import ECS_VERSION, build_whole, last_resort
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from jsonlog.options import Options
@@ -130,9 +130,9 @@ class JsonFormatter(logging.Formatter):
         max_line_bytes: int = _DEFAULT.line,
         **unknown: Any,
     ) -> None:
-        given = {
-            name: value for name, value in locals().items() if name not in ("self", "unknown", "validate", "__class__")
-        }
+        given = dict(locals())
+        for name in ("self", "unknown", "validate", "__class__"):
+            given.pop(name, None)
         refuse_format(given.pop("fmt"), given.pop("datefmt"), given.pop("style"), unknown, list(given))
         options = resolve(given)
         super().__init__()
@@ -148,11 +148,8 @@ class JsonFormatter(logging.Formatter):
         redactor = options.redactor
         self._scrub = redactor.scrub if redactor else None
         self._bounds = dataclasses.replace(options.bounds, room=options.bounds.line, scrub=self._scrub)
-        self._encoder = Encoder(
-            self._bounds,
-            redactor.is_secret_name if redactor else lambda _: False,
-            redactor.suspects if redactor else None,
-        )
+        is_secret = redactor.is_secret_name if redactor else lambda _: False
+        self._encoder = Encoder(self._bounds, is_secret, redactor.suspects if redactor else None)
         marks: set[str] = set()
         static = self._encoder.careful(options.static, self._bounds, marks)
         if redactor:
@@ -170,21 +167,15 @@ class JsonFormatter(logging.Formatter):
             and not (options.moves or options.order or options.providers)
             and options.extra_key is not None
             and options.decimals == 3
-            and not (redactor and redactor.touches(FIELDS))
+            and not (redactor and redactor.touches((*FIELDS, *(f"labels.{name}" for name in options.labels))))
         )
         self._more_fields = bool(options.static)
         # Pieces that repeat from record to record, encoded once: the place of the call, and the process with and without
         # what follows it. And what each record is measured by, in one place since it is read for each.
         self._sites: dict[Any, bytes] = {}
         self._processes: dict[Any, tuple[bytes, bytes]] = {}
-        self._direct = (
-            self._sites,
-            self._processes,
-            self._bounds.text,
-            self._scrub,
-            self._more_fields,
-            self._bounds.line,
-        )
+        bounds = self._bounds
+        self._direct = self._sites, self._processes, bounds.text, self._scrub, self._more_fields, bounds.line
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record as a string without a newline, `run` and number."""
@@ -341,7 +332,7 @@ class JsonFormatter(logging.Formatter):
                 return self.format_bytes(record)
             edit = None if type(self).edit is JsonFormatter.edit else self.edit
             tags: set[str] = set(self._options.static_marks)
-            for bounds in self._narrowing():
+            for bounds in self._bounds.steps():
                 fields = build_whole(record, self._options, bounds, tags, entity_id=self._entity_id(), edit=edit)
                 line = _dumps(fields)
                 if len(line) <= bounds.line:
@@ -350,10 +341,6 @@ class JsonFormatter(logging.Formatter):
         except Exception:  # noqa: BLE001, S110 (the stack or the memory is at its end, or we have a bug)
             pass
         return _dumps(last_resort(record, os.getpid()))
-
-    def _narrowing(self) -> Iterator[Bounds]:
-        yield self._bounds
-        yield from self._bounds.tighter()
 
     def _learn(self, record: logging.LogRecord) -> bool:
         """

@@ -115,6 +115,7 @@ class Redactor:
         self._has_own = any(not hints and replace is _replace for hints, _, replace in self._patterns)
         names = [[piece for piece in path.lower().split(".") if piece not in ("*", "extra")] for path in paths]
         self._any_key = any(not pieces for pieces in names)
+        self._beyond_extra = any(path.partition(".")[0].lower() not in ("extra", "*") for path in paths)
         self._names = self._keys | {piece for pieces in names for piece in pieces}
 
     @property
@@ -133,8 +134,8 @@ class Redactor:
         return self._any_key or lower in self._names or not self._names.isdisjoint(lower.split("."))
 
     def touches(self, paths: Iterable[str]) -> bool:
-        """Tell whether a rule applies to one of these dotted paths."""
-        return any(self._is_secret(path.rpartition(".")[2], path) for path in paths)
+        """Tell whether a rule applies to one of these dotted paths, or may apply to something else outside `extra`."""
+        return self._beyond_extra or any(self._is_secret(path.rpartition(".")[2], path) for path in paths)
 
     def apply(self, tree: dict[str, Any]) -> None:
         """Replace in place what the rules for keys and paths say, in a record of plain values."""

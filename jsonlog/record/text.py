@@ -17,7 +17,7 @@ import orjson
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 TAG_ARGS = "jsonlog.args"
@@ -55,18 +55,17 @@ class Bounds:
     chain: int = 32
     scrub: Callable[[str], str] | None = None
 
-    def tighter(self) -> tuple[Bounds, Bounds]:
+    def steps(self) -> Iterator[Bounds]:
         """
-        Give the bounds for a line that came out too long, and those for one that is too long even so.
+        Yield these bounds, those for a line that came out too long, and those for one that is too long even so.
 
         A character takes at most six bytes as JSON; four texts and ten names share the line with `extra`.
         """
         line = self.line
         change = dataclasses.replace
-        return (
-            change(self, text=line // 40, items=32, depth=4, name=line // 320, room=line // 40, chain=4),
-            change(self, text=line // 80, items=4, depth=1, name=line // 320, room=line // 160, chain=0),
-        )
+        yield self
+        yield change(self, text=line // 40, items=32, depth=4, name=line // 320, room=line // 40, chain=4)
+        yield change(self, text=line // 80, items=4, depth=1, name=line // 320, room=line // 160, chain=0)
 
 
 def cut(text: str, limit: int, tags: set[str]) -> str:

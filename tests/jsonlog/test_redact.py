@@ -131,6 +131,18 @@ def test_numbers_and_keys_are_searched():
     assert result["extra"] == {"card": REPLACEMENT, "n": 4111111111111112, "by": {REPLACEMENT: 1}}
 
 
+def test_labels_and_chains():
+    """Rules reach labels and the members of lists as well."""
+    exc = ValueError("v")
+    exc.__cause__ = KeyError("k")
+    options = {"labels": {"team": "pay", "pin": "1"}, "redact": {"keys": ["pin"], "paths": ["exc.chain.*.message"]}}
+    result = fields(exc_info=exc, options=options)
+    assert result["labels"] == {"team": "pay", "pin": REPLACEMENT}
+    assert result["exc"]["chain"][0]["message"] == REPLACEMENT
+    options["redact"] = {"paths": ["*.team"]}
+    assert fields(options=options)["labels"]["team"] == REPLACEMENT
+
+
 def test_own_patterns():
     """A regular expression of one's own replaces its group `secret`, or all that it found."""
     options = {"redact": {"patterns": [r"pin=(?P<secret>\d+)", re.compile("iban[0-9]+", re.IGNORECASE)]}}
