@@ -43,9 +43,7 @@ def view(options: Options) -> None:
     make = partial(_make_source, Handles(), _make_sieve(options), follow=options.follow)
     found = search()
     shape = _make_shape(options, found)
-    sources = [make(list(files)) for _, files in groupby(found, key=lambda file: file.rank)]
-    if options.last is not None and options.query.is_empty and not (options.since or options.until):
-        shorten(sources, options.last)
+    sources = _begin(options, found, make)
     if options.output == "csv":
         _write(Table().header().encode(errors="backslashreplace"))
     if not options.follow:
@@ -55,6 +53,14 @@ def view(options: Options) -> None:
     _print(_last(follower.catch_up(), options), shape)
     for batch in follower.ticks():
         _print(_matching([batch], options.query), shape)
+
+
+def _begin(options: Options, found: list[Found], make: Callable[[list[Found]], Source]) -> list[Source]:
+    """Make the source of each writer; where only the last lines are wanted and all pass, let it begin near its end."""
+    sources = [make(list(files)) for _, files in groupby(found, key=lambda file: file.rank)]
+    if options.last is not None and options.query.is_empty and not (options.since or options.until):
+        shorten(sources, options.last)
+    return sources
 
 
 def _make_sieve(options: Options) -> Sieve:

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Callable
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +70,7 @@ def seen(*arguments: Any) -> list[bytes]:
     options = read_options(_parse(["view", *map(str, arguments)]))
     found = find(options.paths, waiting=False)
     make = partial(command._make_source, Handles(), command._make_sieve(options), follow=False)
-    sources = [make(list(files)) for _, files in groupby(found, key=lambda file: file.rank)]
+    sources = command._begin(options, found, make)
     return [one for batch in command._last(Merge(sources).batches(), options) for one in batch]
 
 

@@ -129,6 +129,7 @@ def test_the_last_records_are_found_from_the_end(tmp_path, monkeypatch):
     lines = sorted(write_runs(tmp_path, [list(range(0, 300, 3)), list(range(1, 200)), [7, 8]], parts=3), key=key)
     monkeypatch.setattr("jsonlog.view.tail._STEP", 300)
     monkeypatch.setattr("jsonlog.view.tail._WINDOW", 1)
+    assert seen(tmp_path / part_name(0, 2), "-n", 1)[0] + b"\n" == lines[-1]
     for count in (0, 1, 2, 50, 150, 1000):
         assert [one + b"\n" for one in seen(tmp_path, "--last", count)] == lines[max(0, len(lines) - count) :]
     some = [one for one in lines if json.loads(one)["event"]["sequence"] == 1]
