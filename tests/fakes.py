@@ -189,6 +189,7 @@ class World:
     max_line_bytes: int = 1024 * 1024
     max_open: int = 100
     keep_gone_s: float = 0.2
+    longest_sleep_s: float = 0.01
     slept: list[float] = field(default_factory=list)
     events: list[object] = field(default_factory=list)
     _epochs: Iterable[int] = field(default_factory=lambda: count(1))
@@ -242,7 +243,7 @@ class World:
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)
-        await asyncio.sleep(min(seconds, 0.01))
+        await asyncio.sleep(min(seconds, self.longest_sleep_s))
 
     def once(self) -> int:
         """Ship what is there; return what is left."""

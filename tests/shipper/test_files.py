@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from shipper.checkpoint import Checkpoint
+from shipper.errors import StoreFull
 from shipper.events import FileTruncated, FileUnreadable
 from shipper.look import absolute_patterns, fixed_folder, look
 from shipper.tailer import DEAD_WRITER
@@ -81,6 +82,7 @@ def test_rename_out_of_the_pattern(world: World) -> None:
             append(log, lines(range(3)))
             await world.shipped(range(3))
             log.rename(old)
+            await until(lambda: all(t.gone_at for t in pipeline.files.tailers.values()), "the rename to be noticed")
             append(old, lines(range(3, 6)))
             append(log, lines(range(6, 9)))
             await world.shipped(range(9))
@@ -98,7 +100,7 @@ def test_files_that_rotate_while_the_store_is_down(world: World) -> None:
         log = world.folder / "a.log"
         world.store.down = say(503)
         async with world.running() as pipeline:
-            for generation in range(8):
+            for generation in range(14):  # more than are on their way at once
                 append(log, lines(range(generation * 100, generation * 100 + 100)))
                 number = log.stat().st_ino
                 await until(
@@ -106,7 +108,7 @@ def test_files_that_rotate_while_the_store_is_down(world: World) -> None:
                 )
                 log.rename(world.folder / f"old{generation}")
             world.store.down = None
-            await world.shipped(range(800))
+            await world.shipped(range(1400))
 
     ship(program())
 
@@ -462,6 +464,24 @@ def test_a_part_that_was_written_over_is_a_foreign_file(world: World) -> None:
     append(part.path, lines(range(25, 60)))
     world.once()
     assert world.store.numbers == [*range(10), *range(20, 60)]
+
+
+def test_a_part_that_is_written_over_while_it_is_followed(world: World) -> None:
+    """Other bytes in a part of which nothing is committed yet are not sent under the ids of its lines."""
+
+    async def program() -> None:
+        def full(_: object) -> None:
+            raise StoreFull("no room")
+
+        part = Part(world.folder, lines(range(10)))
+        async with world.running() as pipeline:
+            commit, pipeline.checkpoint.commit = pipeline.checkpoint.commit, full
+            await world.shipped(range(10))
+            part.path.write_bytes(lines(range(20, 25)))
+            await world.shipped([*range(10), *range(20, 25)])
+            pipeline.checkpoint.commit = commit
+
+    ship(program())
 
 
 def test_the_folder_disappears_and_comes_back(world: World) -> None:
