@@ -163,6 +163,7 @@ def table(results: list[Result], megabytes: int, records: int, peer: str, took: 
         f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, output to /dev/null, the fastest round of each.",
         f"{peer} prints everything in colour from `cat` in {took[0]:.1f} s ({took[1]:.1f} s of CPU, {took[2]:.0f} MB); it neither",
         "merges nor filters these records, so every ratio is to that time.",
+        f"Load average at the end: {os.getloadavg()[0]:.1f}; with more than the cores can carry, the CPU columns are what counts.",
         "",
         "| jsonlog view | s | CPU s | times as fast | times less CPU | wanted | peak memory, MB |",
         "|---|---|---|---|---|---|---|",
