@@ -15,11 +15,10 @@ from pathlib import Path
 import pytest
 
 from shipper.checkpoint import Checkpoint
-from shipper.errors import StoreFull
-from shipper.events import FileTruncated, FileUnreadable
+from shipper.events import FileUnreadable
 from shipper.look import absolute_patterns, fixed_folder, look
 from shipper.tailer import DEAD_WRITER
-from tests.fakes import Part, World, append, line, lines, say, until
+from tests.fakes import Part, World, append, line, lines, until
 
 
 @pytest.fixture
@@ -27,192 +26,8 @@ def world(tmp_path: Path) -> World:
     return World(tmp_path / "logs", patterns=("*.log*", "*.jsonl"))
 
 
-def open_descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 def ship(coroutine: object) -> None:
     asyncio.run(coroutine)  # type: ignore[arg-type]
-
-
-def test_rename_rotation_in_the_pattern(world: World) -> None:
-    """Several renames in a row, with late writes to the old files, cost no line and repeat none."""
-
-    async def program() -> None:
-        log = world.folder / "a.log"
-        async with world.running():
-            append(log, lines(range(5)))
-            await world.shipped(range(5))
-            log.rename(world.folder / "a.log.2")
-            append(world.folder / "a.log.2", lines(range(5, 10)))
-            append(log, lines(range(10, 15)))
-            log.rename(world.folder / "a.log.1")
-            append(log, lines(range(15, 20)))
-            append(world.folder / "a.log.1", lines(range(20, 25)))
-            await world.shipped(range(25))
-        assert set(world.store.sent.values()) == {1}
-
-    ship(program())
-
-
-def test_a_renamed_file_is_found_under_its_new_name(world: World) -> None:
-    """A file that was renamed while its descriptor was closed is read on."""
-    world.max_open = 1
-
-    async def program() -> None:
-        log = world.folder / "a.log"
-        async with world.running():
-            append(log, lines(range(3)))
-            append(world.folder / "b.log", lines(range(3, 6)))
-            await world.shipped(range(6))
-            log.rename(world.folder / "a.log.1")
-            append(world.folder / "a.log.1", lines(range(6, 9)))
-            await world.shipped(range(9))
-
-    ship(program())
-
-
-def test_rename_out_of_the_pattern(world: World) -> None:
-    """A file that is renamed to where nobody looks is read on for a while, then let go of."""
-    world.patterns = ("a.log",)
-
-    async def program() -> None:
-        log, old = world.folder / "a.log", world.folder / "old"
-        async with world.running() as pipeline:
-            append(log, lines(range(3)))
-            await world.shipped(range(3))
-            log.rename(old)
-            await until(lambda: all(t.gone_at for t in pipeline.files.tailers.values()), "the rename to be noticed")
-            append(old, lines(range(3, 6)))
-            append(log, lines(range(6, 9)))
-            await world.shipped(range(9))
-            await until(lambda: len(pipeline.files.tailers) == 1, "the old file to be let go of")
-
-    ship(program())
-
-
-def test_files_that_rotate_while_the_store_is_down(world: World) -> None:
-    """Generations that come and go while nothing can be delivered are opened in time and arrive later."""
-    world.patterns = ("a.log",)
-    world.keep_gone_s = 60
-
-    async def program() -> None:
-        log = world.folder / "a.log"
-        world.store.down = say(503)
-        async with world.running() as pipeline:
-            for generation in range(14):  # more than are on their way at once
-                append(log, lines(range(generation * 100, generation * 100 + 100)))
-                number = log.stat().st_ino
-                await until(
-                    lambda number=number: any(n[1] == number for n in pipeline.files.tailers), "the file to be followed"
-                )
-                log.rename(world.folder / f"old{generation}")
-            world.store.down = None
-            await world.shipped(range(1400))
-
-    ship(program())
-
-
-def test_truncation_and_regrowth(world: World) -> None:
-    """A file cut to nothing and written anew, with less, as much or more than before, is read from its start."""
-
-    async def program() -> None:
-        log = world.folder / "a.log"
-        async with world.running():
-            append(log, lines(range(10, 20)))
-            await world.shipped(range(10, 20))
-            log.write_bytes(lines(range(20, 25)))
-            await world.shipped(range(10, 25))
-            log.write_bytes(lines(range(25, 30)))  # exactly as long as before
-            await world.shipped(range(10, 30))
-            log.write_bytes(lines(range(30, 60)))  # longer than before
-            await world.shipped(range(10, 60))
-        assert len(world.seen(FileTruncated)) == 3
-
-    ship(program())
-
-
-def test_truncation_while_nobody_looks(world: World) -> None:
-    """Truncated, or truncated and regrown past the saved place, between two runs: the new content is read from its start."""
-    log = world.folder / "a.log"
-    append(log, lines(range(10, 20)))
-    world.once()
-    log.write_bytes(lines(range(20, 25)))
-    world.once()
-    log.write_bytes(lines(range(30, 90)))
-    world.once()
-    assert world.store.numbers == [*range(10, 25), *range(30, 90)]
-
-
-def test_rewritten_before_its_first_line_was_whole(world: World) -> None:
-    """A file that held half a line and is written anew is another file, and is known again after a restart."""
-    log = world.folder / "a.log"
-
-    async def program() -> None:
-        async with world.running() as pipeline:
-            append(log, b'{"half": ')
-            await until(lambda: any(t.partial for t in pipeline.files.tailers.values()), "the half line to be seen")
-            log.write_bytes(lines(range(10)))
-            await world.shipped(range(10))
-
-    ship(program())
-    append(log, lines(range(10, 12)))
-    world.once()
-    assert world.store.numbers == list(range(12))
-
-
-def test_equal_content_after_a_truncation(world: World) -> None:
-    """The same lines once more after a truncation are new records, also after a restart."""
-    log = world.folder / "a.log"
-    same = b'{"n":1}\n' * 10
-
-    async def program() -> None:
-        async with world.running():
-            append(log, same)
-            await until(lambda: len(world.store.records) == 10, "the first ten")
-            log.write_bytes(same[:40])
-            await until(lambda: len(world.store.records) == 15, "five more")
-            assert len(world.seen(FileTruncated)) == 1
-
-    ship(program())
-    append(log, same)
-    world.once()
-    assert len(world.store.records) == 25
-
-
-def test_delete_and_recreate(world: World) -> None:
-    """A deleted file is let go of, and one that is created under its name is another one, whatever its inode."""
-    log = world.folder / "a.log"
-
-    async def program() -> None:
-        async with world.running():
-            for generation in range(5):
-                append(log, lines(range(generation * 10, generation * 10 + 10)))
-                await world.shipped(range(generation * 10 + 10))
-                log.unlink()
-
-    ship(program())
-    append(log, lines(range(50, 60)))
-    world.once()
-    assert world.store.numbers == list(range(60))
-
-
-def test_descriptors_of_deleted_files_are_closed(world: World) -> None:
-    """Nothing of a deleted file is held once it is read."""
-
-    async def program() -> None:
-        async with world.running() as pipeline:
-            before = open_descriptors()
-            for number in range(50):
-                append(world.folder / f"{number}.log", line(number))
-            await world.shipped(range(50))
-            assert open_descriptors() >= before + 50
-            for number in range(50):
-                (world.folder / f"{number}.log").unlink()
-            await until(lambda: not pipeline.files.tailers, "the files to be let go of")
-            assert open_descriptors() <= before + 2
-
-    ship(program())
 
 
 def test_a_file_by_many_names_is_one_file(world: World, tmp_path: Path) -> None:
@@ -237,23 +52,6 @@ def test_a_hard_link_does_not_change_what_a_part_is(world: World) -> None:
     world.once()
     assert world.store.numbers == list(range(6))
     assert set(world.store.records) == {f"{part.key}-{n:x}" for n in range(6)}
-
-
-def test_a_symlink_that_is_turned_to_another_file(world: World) -> None:
-    """When a link's target rotates, both targets arrive."""
-    (world.folder / "data").mkdir()
-    link = world.folder / "a.log"
-
-    async def program() -> None:
-        async with world.running():
-            for generation in range(3):
-                target = world.folder / "data" / f"{generation}"
-                append(target, lines(range(generation * 5, generation * 5 + 5)))
-                link.unlink(missing_ok=True)
-                link.symlink_to(target)
-                await world.shipped(range(generation * 5 + 5))
-
-    ship(program())
 
 
 def test_equal_heads(world: World) -> None:
@@ -453,55 +251,6 @@ def test_a_copy_of_a_part_is_not_shipped(world: World) -> None:
     world.once()
     assert world.store.numbers == [0, 1, 2]
     assert "a copy" in str(world.seen(FileUnreadable)[0])
-
-
-def test_a_part_that_was_written_over_is_a_foreign_file(world: World) -> None:
-    """Other bytes under the name of a part are not taken for delivered lines, also after another restart."""
-    part = Part(world.folder, lines(range(10))).end()
-    world.once()
-    part.path.write_bytes(lines(range(20, 25)))
-    world.once()
-    append(part.path, lines(range(25, 60)))
-    world.once()
-    assert world.store.numbers == [*range(10), *range(20, 60)]
-
-
-def test_a_part_that_is_written_over_while_it_is_followed(world: World) -> None:
-    """Other bytes in a part of which nothing is committed yet are not sent under the ids of its lines."""
-
-    async def program() -> None:
-        def full(_: object) -> None:
-            raise StoreFull("no room")
-
-        part = Part(world.folder, lines(range(10)))
-        async with world.running() as pipeline:
-            commit, pipeline.checkpoint.commit = pipeline.checkpoint.commit, full
-            await world.shipped(range(10))
-            part.path.write_bytes(lines(range(20, 25)))
-            await world.shipped([*range(10), *range(20, 25)])
-            pipeline.checkpoint.commit = commit
-
-    ship(program())
-
-
-def test_the_folder_disappears_and_comes_back(world: World) -> None:
-    """With logs and state removed at once, shipping goes on when the folder is back, and nothing is sent again later."""
-
-    async def program() -> None:
-        async with world.running():
-            append(world.folder / "a.log", lines(range(5)))
-            await world.shipped(range(5))
-            shutil.rmtree(world.folder)
-            world.folder.mkdir()
-            append(world.folder / "a.log", lines(range(5, 10)) + b"bad\n")
-            await world.shipped(range(10))
-            await until(lambda: world.dead, "the dead letter")
-
-    ship(program())
-    append(world.folder / "a.log", lines(range(10, 12)))
-    world.once()
-    assert world.store.numbers == list(range(12))
-    assert set(world.store.sent.values()) == {1}
 
 
 def test_a_lost_checkpoint_repeats_no_line_of_ours(world: World) -> None:
