@@ -49,3 +49,29 @@ def test_links_between_the_documents_lead_somewhere(document):
     for page in (README, README.parent / "docs" / document):
         for target in re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_the_queue_handler_of_the_readme_keeps_the_exception_apart(tmp_path):
+    """Behind the QueueHandler of the third Python block, a record still has `exc` and `extra` of its own."""
+    program = f"""
+import logging, logging.handlers, queue, jsonlog
+{blocks("python")[2]}
+records = queue.SimpleQueue()
+listener = logging.handlers.QueueListener(records, jsonlog.ProcessFileHandler("logs"))
+listener.start()
+log = logging.getLogger("shop")
+log.addHandler(WholeRecords(records))
+try:
+    raise ValueError("declined")
+except ValueError:
+    log.exception("charge %d failed", 17, extra={{"user": "ann"}})
+listener.stop()
+"""
+    subprocess.run([sys.executable, "-P", "-c", program], cwd=tmp_path, check=True, timeout=30)
+    (file,) = (tmp_path / "logs").glob("*.jsonl")
+    record = json.loads(file.read_bytes())
+    assert (record["message"], record["exc"]["type"], record["extra"]) == (
+        "charge 17 failed",
+        "ValueError",
+        {"user": "ann"},
+    )
