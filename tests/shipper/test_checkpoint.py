@@ -141,7 +141,9 @@ def test_what_cannot_be_read_is_a_clear_stop(tmp_path: Path, harm: object, messa
     harm(checkpoint.path)  # type: ignore[operator]
     before = checkpoint.path.read_bytes()
     with pytest.raises(StoreError, match=message):
-        Checkpoint(tmp_path).load()
+        made = Checkpoint(tmp_path)
+        assert harm is no_table, "damage is noticed before anything is read"
+        made.load()
     assert checkpoint.path.read_bytes() == before
 
 

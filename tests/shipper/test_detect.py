@@ -119,7 +119,11 @@ def prepare(cluster: Cluster, times: int = 1) -> list[object]:
     events: list[object] = []
 
     async def go() -> None:
-        transport = Transport("http://h", transport=httpx.MockTransport(cluster))
+        async def slow(request: httpx.Request) -> httpx.Response:
+            await asyncio.sleep(0)  # the others get their turn
+            return cluster(request)
+
+        transport = Transport("http://h", transport=httpx.MockTransport(slow))
         sink = ElasticsearchSink(transport, Server("opensearch", "3"), events.append)
         try:
             await asyncio.gather(*(sink.prepare(frozenset({"logs-a"})) for _ in range(times)))
