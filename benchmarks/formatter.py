@@ -1,9 +1,9 @@
 """
 What a record costs: `jsonlog` against the other JSON formatters for Python's logging.
 
-    python -m venv /tmp/peers && /tmp/peers/bin/pip install orjson msgspec python-json-logger structlog loguru \\
+    python -m venv .peers && .peers/bin/pip install orjson msgspec python-json-logger structlog loguru \\
         ecs-logging json-log-formatter python-logstash-async
-    /tmp/peers/bin/python benchmarks/formatter.py
+    .peers/bin/python benchmarks/formatter.py
 
 Every case is timed for every library in one process, in short batches, in a new random order each round; the shortest
 batch counts, since whatever else the machine does can only make one longer. Records are made anew for each batch, so
@@ -326,13 +326,13 @@ def main():
         best = measure({**format_jobs(), **call_jobs(Path(directory))}, options.rounds)
     version = ".".join(platform.python_version_tuple()[:2])
     options.results.mkdir(parents=True, exist_ok=True)
-    stem = options.results / f"formatter-{version}"
+    stem = str(options.results / f"formatter-{version}")
     text = table(best)
     print(text)
-    stem.with_suffix(f".{version.split('.')[1]}.md").write_text(f"Python {platform.python_version()}\n\n{text}\n")
-    stem.with_suffix(f".{version.split('.')[1]}.svg").write_text(plot(best))
+    Path(f"{stem}.md").write_text(f"Python {platform.python_version()}\n\n{text}\n")
+    Path(f"{stem}.svg").write_text(plot(best))
     rows = [{"case": case, "library": name, "micros": round(micros, 3)} for (case, name), micros in best.items()]
-    stem.with_suffix(f".{version.split('.')[1]}.json").write_text(json.dumps(rows, indent=1) + "\n")
+    Path(f"{stem}.json").write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -126,7 +126,7 @@ class Logger(logging.Logger):
         stack = _stack(frame) if stack_info else None
         record = _make(self.name, level, msg, args, exc_info, stack, frame)
         if extra:
-            fields = {**extra, **fields}
+            fields = {**extra, **fields} if fields else extra
         if fields:
             facts = record.__dict__
             if STANDARD_ATTRIBUTES.isdisjoint(fields):
