@@ -141,5 +141,5 @@ def _module(module: dict[str, Any]) -> str:
 
 def _qualname(name: str) -> str:
     for inlined in _INLINED:
-        name = name.replace(f"{inlined}.<locals>.", "")
+        name = name.replace(f"{inlined}.", "")
     return name

@@ -550,6 +550,9 @@ def test_bounds_are_options():
     small = {"max_text": 16, "max_items": 2, "max_depth": 1}
     assert one("x" * 17, **small) == ("x" * 16 + "… [cut: 17 characters]", [CUT])
     assert one(["a", "b", "c"], **small) == (["a", "b", "[cut: 3 items]"], [CUT])
+    formatter = JsonFormatter(**small)
+    for _ in range(3):
+        assert check(formatter, make("y" * 17))["message"] == "y" * 16 + "… [cut: 17 characters]"
     assert one([[1]], **small) == (["[cut: list deeper than 1 levels]"], [CUT])
     result = fields(extra={"a": 1, "b": 2, "c": 3}, options=small)
     assert result["extra"] == {"a": 1, "b": 2, "…": "[cut: 3 items]"}

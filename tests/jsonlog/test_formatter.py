@@ -435,6 +435,13 @@ def test_a_subclass_of_logrecord_makes_its_own_message():
     record = Brace("n", 20, "p.py", 1, "{} and {}", ("a", "b"), None)
     for _ in range(3):
         assert check(formatter, record)["message"] == "a and b"
+
+    class Loud(logging.LogRecord):
+        def getMessage(self):
+            return super().getMessage().upper()
+
+    for _ in range(3):
+        assert check(formatter, Loud("n", 20, "p.py", 1, "%s", ("a",), None))["message"] == "A"
     record = Brace("n", 20, "p.py", 1, "{} and {}", ("a",), None)
     assert check(formatter, record)["tags"] == ["jsonlog.args"]
 

@@ -278,6 +278,25 @@ writer.write(b'{"who":"parent"}')
     assert len({record["run"] for part in parts(tmp_path) for record in part}) == 2
 
 
+def test_a_fork_that_runs_no_hook(tmp_path):
+    """A child that C code forked is a new writer too: the pid is looked at before each write."""
+    code = """
+import ctypes, os, sys
+from jsonlog.files.writer import PartWriter
+writer = PartWriter(sys.argv[1], max_bytes=0, mode=0o640)
+writer.name_parts(service="s", host="h")
+writer.write(b'{"who":"parent"}')
+if ctypes.PyDLL(None).fork() == 0:
+    writer.write(b'{"who":"child"}')
+    os._exit(0)
+os.wait()
+writer.write(b'{"who":"parent"}')
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    found = sorted([[record["who"], record["event"]["sequence"]] for record in part] for part in parts(tmp_path))
+    assert found == [[["child", 0]], [["parent", 0], ["parent", 1]]]
+
+
 def test_stderr_that_is_gone(tmp_path, monkeypatch):
     """Where there is no stderr, what would be said there is not said, and nothing is raised."""
     writer = writer_in(tmp_path / "x" / "y")
