@@ -441,7 +441,7 @@ def test_a_subclass_of_logrecord_makes_its_own_message():
             return super().getMessage().upper()
 
     for _ in range(3):
-        assert check(formatter, Loud("n", 20, "p.py", 1, "%s", ("a",), None))["message"] == "A"
+        assert check(formatter, Loud("n", 20, "p.py", 1, "%s", ("a",), None, "f"))["message"] == "A"
     record = Brace("n", 20, "p.py", 1, "{} and {}", ("a",), None)
     assert check(formatter, record)["tags"] == ["jsonlog.args"]
 
