@@ -21,6 +21,7 @@ from shipper.core.acks import Commit
 from shipper.core.model import ORIGIN, Position
 from shipper.errors import ConfigError, StoreError, StoreFull
 
+CHECKPOINT = "checkpoint.sqlite"
 _VERSION = 1
 _PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR")
 _NOT_ALLOWED = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
@@ -71,7 +72,7 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "checkpoint.sqlite"
+        self.path = folder / CHECKPOINT
         # Commits happen in worker threads, one at a time.
         self._writing = threading.Lock()
         try:

@@ -39,13 +39,33 @@ class SinkFound:
 
 
 @dataclass(frozen=True, slots=True)
+class NoFolderYet:
+    """The folder of the files is not there, which is fine when the application has not started yet."""
+
+    folder: str
+
+    def __str__(self) -> str:
+        return f"the folder {self.folder} does not exist yet; waiting for it (check --path if it should)"
+
+
+@dataclass(frozen=True, slots=True)
+class NotStarted:
+    """A signal came before anything could be shipped."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return f"stopped before anything was shipped: {self.why}; what there is waits in the files"
+
+
+@dataclass(frozen=True, slots=True)
 class NothingMatches:
     """No file matches a pattern, which is fine when the application has not started yet."""
 
     pattern: str
 
     def __str__(self) -> str:
-        return f"no file matches {self.pattern} yet; waiting (check --path if there should be some)"
+        return f"no file matches {self.pattern} (check --path if there should be some)"
 
 
 @dataclass(frozen=True, slots=True)

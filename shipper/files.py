@@ -85,11 +85,6 @@ class Files:
         for state in self.known.values():
             self._index(state)
 
-    async def match(self) -> bool:
-        """Tell whether any file matches, readable or not."""
-        view = await asyncio.to_thread(look, self.patterns, self.exclude)
-        return bool(view.files or view.unreadable)
-
     async def scan(self, now: float) -> Changes:
         """
         Look which files there are.

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from shipper.checkpoint import Checkpoint
+from shipper.checkpoint import CHECKPOINT, Checkpoint
 from shipper.config import Settings
 from shipper.core.retry import backoff_s
 from shipper.deadletters import DeadLetters
@@ -25,6 +25,8 @@ from shipper.events import (
     Delivered,
     Draining,
     Emit,
+    NoFolderYet,
+    NotStarted,
     SinkFailed,
     SinkFound,
     SinkRecovered,
@@ -32,7 +34,7 @@ from shipper.events import (
     Stopped,
 )
 from shipper.files import Files
-from shipper.look import absolute_patterns, fixed_folder
+from shipper.look import absolute_patterns, fixed_folder, look
 from shipper.pipeline import Limits, Pipeline
 from shipper.sinks.detect import find_sink
 from shipper.sinks.interface import Sink
@@ -103,8 +105,12 @@ async def _run(settings: Settings, *, once: bool, emit: Totals) -> int:
     patterns = absolute_patterns(settings.path, Path.cwd())
     stop = _Stop(settings, emit)
     state = state_folder(settings, patterns)
-    folder = state.parent if settings.state is None else None
-    if folder is not None and not await _wait_for_folder(folder, patterns, once=once, emit=emit, stop=stop):
+    if once and not await _is_something_there(patterns, state):
+        missing = [str(folder) for folder in map(fixed_folder, patterns) if not await asyncio.to_thread(folder.is_dir)]
+        why = f"the folder {missing[0]} does not exist" if missing else "there is nothing to ship"
+        raise ConfigError(f"no file matches {', '.join(patterns)}: {why}; check --path")
+    if settings.state is None and not await _wait_for_folder(state.parent, emit=emit, stop=stop):
+        emit(NotStarted(f"the folder {state.parent} never appeared"))
         return 0
     checkpoint = await asyncio.to_thread(Checkpoint, state)
     transport = Transport(
@@ -119,12 +125,11 @@ async def _run(settings: Settings, *, once: bool, emit: Totals) -> int:
             new_epoch=lambda: secrets.token_hex(8),
             emit=emit,
         )
-        if once and not files.known and not await files.match():
-            raise ConfigError(f"no file matches {', '.join(patterns)}, so there is nothing to ship; check --path")
         emit(Started(patterns, transport.url, str(state)))
         sink = await stop.unless_stopped(_find_sink(transport, settings, emit))
         if sink is None:
-            return 0
+            emit(NotStarted(f"{transport.url} never answered"))
+            return 1 if once else 0
         emit(SinkFound(sink.kind))
         pipeline = Pipeline(
             files,
@@ -143,15 +148,17 @@ async def _run(settings: Settings, *, once: bool, emit: Totals) -> int:
         checkpoint.close()
 
 
-async def _wait_for_folder(folder: Path, patterns: tuple[str, ...], *, once: bool, emit: Emit, stop: _Stop) -> bool:
+async def _is_something_there(patterns: tuple[str, ...], state: Path) -> bool:
+    """Tell whether a file matches, or did so in an earlier run: then there is nothing new, which is no mistake."""
+    view = await asyncio.to_thread(look, patterns, state)
+    return bool(view.files or view.unreadable) or await asyncio.to_thread((state / CHECKPOINT).exists)
+
+
+async def _wait_for_folder(folder: Path, *, emit: Emit, stop: _Stop) -> bool:
     """Wait for the folder of the files: making it would give it the wrong owner. False when stopped meanwhile."""
     if await asyncio.to_thread(folder.is_dir):
         return True
-    if once:
-        raise ConfigError(f"no file matches {', '.join(patterns)}: the folder {folder} does not exist; check --path")
-    emit(
-        SinkFailed(f"the folder {folder} does not exist yet; waiting for it (check --path if it should)", operator=True)
-    )
+    emit(NoFolderYet(str(folder)))
 
     async def appears() -> bool:
         while not await asyncio.to_thread(folder.is_dir):  # noqa: ASYNC110 (nobody tells when a folder appears)
@@ -199,6 +206,8 @@ class _Stop:
 
     def _on_signal(self, number: int) -> None:
         if self._signal:
+            with suppress(OSError):
+                os.write(2, b"shipper: stopped at once; what is not acknowledged is sent again at the next start\n")
             os._exit(128 + number)
         self._signal = number
         self._stopped.set()

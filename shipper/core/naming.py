@@ -19,14 +19,18 @@ class _Service(msgspec.Struct):
 
 class _Record(msgspec.Struct):
     service: _Service | None = None
+    ecs: object = None
+    msecs: object = None
+    run: object = None
 
 
 _decoder = msgspec.json.Decoder(type=_Record)
 
 
-def stream_name(dataset: str | None, namespace: str | None) -> str:
+def stream_name(dataset: str | None, namespace: str | None, profile: str = "") -> str:
     """Build `logs-<dataset>.jsonlog-<namespace>` with the characters that Elastic's naming scheme allows."""
-    return f"logs-{_part(dataset, DEFAULT_DATASET)}.jsonlog-{_part(namespace, DEFAULT_NAMESPACE)}"
+    kind = f"jsonlog_{profile}" if profile else "jsonlog"
+    return f"logs-{_part(dataset, DEFAULT_DATASET)}.{kind}-{_part(namespace, DEFAULT_NAMESPACE)}"
 
 
 def stream_of(first_line: bytes, *, dataset: str | None = None, namespace: str | None = None) -> str:
@@ -39,13 +43,20 @@ def stream_of(first_line: bytes, *, dataset: str | None = None, namespace: str |
         namespace: Overrides the environment.
     """
     try:
-        service = _decoder.decode(first_line).service
+        record = _decoder.decode(first_line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        service = None
-    if service is not None:
-        dataset = dataset or service.name
-        namespace = namespace or service.environment
-    return stream_name(dataset, namespace)
+        record = _Record()
+    if record.service is not None:
+        dataset = dataset or record.service.name
+        namespace = namespace or record.service.environment
+    # Profile `ecs` writes `error.*` itself, which is an alias in the streams of our own profile and cannot be written to.
+    is_ecs = record.run is not None and record.ecs is not None and record.msecs is None
+    return stream_name(dataset, namespace, "ecs" if is_ecs else "")
+
+
+def profile_of(stream: str) -> str:
+    """Return the profile whose template a stream of ours belongs to: `ecs`, or empty for our own."""
+    return "ecs" if ".jsonlog_ecs-" in stream else ""
 
 
 def _part(value: str | None, default: str) -> str:

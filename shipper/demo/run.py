@@ -80,7 +80,8 @@ def run_demo(*, to: str | None, serve: bool, requests: int) -> int:
         )
     if to is not None:
         check_url(to)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     folder = Folder(Path(tempfile.mkdtemp(prefix="jsonlog-demo-")))
     folder.logs.mkdir()
     try:

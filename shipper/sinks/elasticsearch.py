@@ -15,6 +15,7 @@ from typing import Any
 
 from shipper.core.bulk import decode_bulk, encode_bulk
 from shipper.core.model import Outcome, Piece, Request, Response
+from shipper.core.naming import profile_of
 from shipper.errors import SinkError, SinkMisconfigured, SinkUnavailable
 from shipper.events import Emit, TemplateInstalled
 from shipper.resources import load_schema
@@ -87,22 +88,13 @@ class ElasticsearchSink:
             self._ready.clear()  # somebody deleted a stream: make sure of it again before the next attempt
         return outcome
 
-    async def install_template(self, *, replace: bool = False) -> bool:
-        """
-        Install the index template.
-
-        Args:
-            replace: Also where one of that name is there already.
-
-        Returns:
-            True when it was installed, False when one was there.
-        """
-        path = f"/_index_template/{TEMPLATE}"
-        if not replace and await self._exists(path):
-            return False
-        await self._call("PUT", path, load_schema(self.server.product))
-        self.emit(TemplateInstalled(f"index template {TEMPLATE!r} on {self.server.name}"))
-        return True
+    async def _install_template(self, name: str, profile: str) -> None:
+        """Install the index template of a profile where there is none of that name."""
+        path = f"/_index_template/{name}"
+        if not await self._exists(path):
+            product = self.server.product
+            await self._call("PUT", path, load_schema(f"{product}-{profile}" if profile else product))
+            self.emit(TemplateInstalled(f"index template {name!r} on {self.server.name}"))
 
     async def _make_sure_of(self, target: str) -> None:
         if await self._is_stream(target):
@@ -111,7 +103,9 @@ class ElasticsearchSink:
             raise SinkMisconfigured(
                 f"{target} is a plain index or an alias, not a data stream, and has not our mapping; reindex or delete it"
             )
-        await self.install_template()
+        profile = profile_of(target)
+        template = f"{TEMPLATE}-{profile}" if profile else TEMPLATE
+        await self._install_template(template, profile)
         why = ""
         try:
             await self._call("PUT", f"/_data_stream/{target}")
@@ -120,7 +114,7 @@ class ElasticsearchSink:
         if not await self._is_stream(target):  # another shipper may have been faster
             raise SinkMisconfigured(
                 f"cannot create the data stream {target}{why}; see which index template matches this name: it has to be "
-                f"{TEMPLATE!r}, or another one for data streams"
+                f"{template!r}, or another one for data streams"
             )
         if not why:
             self.emit(TemplateInstalled(f"data stream {target}"))

@@ -8,7 +8,7 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.core.naming import stream_name, stream_of
+from shipper.core.naming import profile_of, stream_name, stream_of
 
 STREAM = re.compile(r"logs-[a-z0-9_.]{1,100}\.jsonlog-[a-z0-9_.]{1,100}")
 
@@ -33,3 +33,13 @@ def test_service_and_environment_choose_the_stream() -> None:
     assert stream_of(b'{"service": {"name": "a"}}') == "logs-a.jsonlog-default"
     for other in (b'{"service": "text"}', b"[]", b'{"service": null}', b'{"service": {"name": 5}}', b"[" * 100_000):
         assert stream_of(other) == "logs-generic.jsonlog-default"
+
+
+def test_records_of_profile_ecs_have_streams_of_their_own() -> None:
+    """They write fields that are aliases elsewhere; what another ECS library writes, without a run, is none of them."""
+    record = b'{"service":{"name":"shop"},"ecs":{"version":"9.0.0"},"run":"r","event":{"sequence":0}}'
+    assert stream_of(record) == "logs-shop.jsonlog_ecs-default"
+    assert profile_of(stream_of(record)) == "ecs"
+    for other in (record.replace(b'"run"', b'"walk"'), record.replace(b'"run"', b'"msecs":1,"run"')):
+        assert stream_of(other) == "logs-shop.jsonlog-default"
+        assert profile_of(stream_of(other)) == ""

@@ -271,3 +271,24 @@ def test_a_store_that_stops_and_starts(
             assert shipper.wait() == 0
         finally:
             site.close()
+
+
+def test_profile_ecs_has_a_stream_and_a_template_of_its_own(site: Site) -> None:
+    """A record of profile `ecs` with an exception, whose fields are aliases elsewhere, is stored and found by them."""
+    program = """
+import logging, sys, jsonlog
+handler = jsonlog.ProcessFileHandler(sys.argv[1])
+handler.setFormatter(jsonlog.JsonFormatter(profile="ecs", service=sys.argv[2], environment="test"))
+log = logging.Logger("e2e"); log.addHandler(handler)
+try:
+    raise ValueError("declined")
+except ValueError:
+    log.exception("charge failed")
+"""
+    subprocess.run([sys.executable, "-c", program, str(site.logs), site.service], check=True, timeout=30)
+    assert site.ship("--once").wait(60) == 0
+    stream = f"logs-{site.service}.jsonlog_ecs-test"
+    assert site.count(stream) == 1, site.said
+    query = {"query": {"term": {"error.type": "ValueError"}}}
+    status, answer = site.store.call("POST", f"/{stream}/_search", query)
+    assert (status, answer["hits"]["total"]["value"]) == (200, 1)

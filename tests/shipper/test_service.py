@@ -195,6 +195,40 @@ def test_a_signal_while_waiting_ends_at_once(shipper: Shipper, number: int) -> N
         wait_for(lambda program=program: "shipper: the" in program.said, "the message")
         program.signal(number)
     assert [program.wait(10) for program in waits] == [0, 0]
+    assert "stopped before anything was shipped: http://127.0.0.1:1 never answered" in waits[0].said
+    assert "stopped before anything was shipped: the folder" in waits[1].said
+    assert "sink" not in waits[1].said
+
+
+def test_once_that_was_stopped_before_the_store_answered_is_no_success(shipper: Shipper) -> None:
+    """A script must not believe that everything was shipped."""
+    append(shipper.logs / "a.jsonl", line(1))
+    program = shipper.run(*GOOD)
+    wait_for(lambda: "is not available" in program.said, "the message")
+    program.signal(signal.SIGTERM)
+    assert program.wait(10) == 1
+
+
+def test_once_with_nothing_new_is_no_mistake(shipper: Shipper, endpoint: Endpoint) -> None:
+    """When all files have been shipped and deleted, the next run finds nothing, and that is a success."""
+    command = ("run", "--once", "--path", "logs", "--to", endpoint.url, "--finished", "delete")
+    append(shipper.logs / "app-h-1-0123456789abcdef.0.jsonl", lines(range(3)))
+    assert shipper.run(*command).wait() == 0
+    assert list(shipper.logs.glob("*.jsonl")) == []
+    again = shipper.run(*command)
+    assert again.wait() == 0
+    assert "waiting" not in again.said
+    assert len(endpoint.records) == 3
+
+
+def test_an_early_ctrl_c_prints_no_traceback(shipper: Shipper) -> None:
+    """Ctrl-C while the program still imports its parts ends it without a word."""
+    for number in range(8):
+        program = shipper.run(*GOOD)
+        time.sleep(0.04 * number)  # somewhere in the imports: what is tried is the moment
+        program.signal(signal.SIGINT)
+        assert program.wait(10) in (-signal.SIGINT, 1, 130)
+        assert "Traceback" not in program.said
 
 
 def test_sigterm_waits_for_writers_and_sigint_does_not(shipper: Shipper, endpoint: Endpoint) -> None:
