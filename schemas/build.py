@@ -54,7 +54,7 @@ INDEXED_IN_WORDS = {
 WRITERS = {
     "formatter": "What the formatter writes",
     "handler": "What the handler adds under the lock that writes",
-    "shipper": "What the shipper adds",
+    "shipper": "Kept for what the shipper will add: mapped already, not written yet",
 }
 
 
