@@ -17,13 +17,13 @@ from typing import Any
 
 from aiofiles.threadpool import wrap
 
-from jsonlog.files.protocol import PartName, parse_name
+from jsonlog.files.protocol import PartName, is_alive, parse_name
 from shipper.checkpoint import FileState
 from shipper.core.acks import Commit
 from shipper.core.model import Checked, Source
 from shipper.events import Emit, FileFound, FileTruncated, FileUnreadable, NothingMatches
 from shipper.look import Number, Seen, View, look
-from shipper.tailer import CHUNK_BYTES, Reader, Tailer, is_alive
+from shipper.tailer import CHUNK_BYTES, Reader, Tailer
 
 _HEAD_BYTES = 1024
 _AT_ONCE = 256  # files that are looked into in one go

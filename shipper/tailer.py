@@ -14,7 +14,7 @@ from typing import Any
 
 import aiofiles
 
-from jsonlog.files.protocol import PartName, writer_alive
+from jsonlog.files.protocol import PartName, is_alive
 from shipper.checkpoint import FileState
 from shipper.core.framing import check, whole_lines
 from shipper.core.model import ORIGIN, TAIL_BYTES, Checked, Chunk, Position, Refused, Source, make_chunk
@@ -83,22 +83,6 @@ class Tailer:
         """Follow a file to its new name."""
         self.source = replace(self.source, path=found.path)
         self.state = replace(self.state, path=found.path)
-
-
-def is_alive(path: str) -> bool:
-    """Tell whether the writer of a part lives; in doubt it does."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    try:
-        return writer_alive(fd)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
 
 
 @dataclass(slots=True)

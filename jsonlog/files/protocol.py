@@ -191,3 +191,19 @@ def writer_alive(fd: int) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def is_alive(path: str) -> bool:
+    """Tell whether the writer of a part lives, by its path; a part that is gone has none, and in doubt it lives."""
+    try:
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    try:
+        return writer_alive(fd)
+    except OSError:
+        return True
+    finally:
+        os.close(fd)

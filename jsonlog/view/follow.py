@@ -8,12 +8,11 @@ go, so that ten thousand finished files cost nothing.
 
 from __future__ import annotations
 
-import os
 import time
 from bisect import insort
 from collections.abc import Callable, Iterator
 
-from jsonlog.files.protocol import writer_alive
+from jsonlog.files.protocol import is_alive
 from jsonlog.view.merge import Merge, take
 from jsonlog.view.paths import Found
 from jsonlog.view.source import Source
@@ -112,15 +111,4 @@ def _alive(file: Found | None) -> bool:
     """Whether a part may still grow; what the lock cannot tell is taken for alive."""
     if file is None or file.path is None or file.name is None or not file.name.locked:
         return True
-    try:
-        fd = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return False
-    except OSError:
-        return True
-    try:
-        return writer_alive(fd)
-    except OSError:
-        return True
-    finally:
-        os.close(fd)
+    return is_alive(str(file.path))
