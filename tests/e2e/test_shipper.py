@@ -139,7 +139,10 @@ def test_kills_lose_and_double_nothing(site: Site) -> None:
         time.sleep(0.4 + draw.random())  # not to synchronise: the kill is to hit anywhere
         shipper.kill()
         kills += 1
+    before = site.said.count("the sink is ")
     shipper = site.ship("--finished", "delete")
+    # Everything may be there already: the last shipper is to have begun before it is told to stop.
+    wait_for(lambda: site.said.count("the sink is ") > before, "the last shipper")
     site.wait_for_count(WRITERS * RECORDS)
     shipper.signal(signal.SIGTERM)
     assert shipper.wait() == 0

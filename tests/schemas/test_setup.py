@@ -59,11 +59,18 @@ class Place:
         return check(self.settings, profiles or ("jsonlog",))
 
 
-@pytest.fixture
-def place(store, unique_service):
-    it = Place(store, unique_service)
+def emptied(store):
+    """The store without any stream and template of ours: the tests before have left theirs, and check looks at them all."""
+    for stream in store.call("GET", "/_data_stream/*")[1]["data_streams"]:
+        store.call("DELETE", f"/_data_stream/{stream['name']}")
     for name in TEMPLATES.values():
         store.call("DELETE", f"/_index_template/{name}")
+    return store
+
+
+@pytest.fixture
+def place(store, unique_service):
+    it = Place(emptied(store), unique_service)
     yield it
     store.call("DELETE", f"/_data_stream/{it.stream}")
     store.call("DELETE", f"/{it.stream}")
@@ -188,7 +195,7 @@ def test_a_stream_under_another_template_is_explained(place):
 @pytest.mark.server
 def test_retention_is_set_and_an_upgrade_keeps_it(elasticsearch, unique_service):
     """On Elasticsearch an age goes into the template, and a setup without the option leaves it as it is."""
-    place = Place(elasticsearch, unique_service)
+    place = Place(emptied(elasticsearch), unique_service)
 
     def retention():
         return place.installed()["template"]["lifecycle"]["data_retention"]
@@ -207,7 +214,7 @@ def test_retention_is_set_and_an_upgrade_keeps_it(elasticsearch, unique_service)
 @pytest.mark.server
 def test_logsdb_is_set_and_an_upgrade_keeps_it(elasticsearch, unique_service):
     """In a stream in logsdb mode records are found and come back to the letter; a setup without the option leaves it so."""
-    place = Place(elasticsearch, unique_service)
+    place = Place(emptied(elasticsearch), unique_service)
     text, code = place.setup(index_mode="logsdb", lifecycle="30d")
     assert code == 0, text
     place.ask("PUT", "/_index_template/jsonlog", older(place.installed()))
