@@ -24,6 +24,7 @@ from shipper.sinks.interface import Sink
 from shipper.transport import Transport
 
 _PATIENCE = 3  # attempts of one request; a busy store asks for a second one now and then
+_BELIEVED = 3
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -47,7 +48,8 @@ class Delivery:
     emit: Emit
     sleep: Sleep = asyncio.sleep
     draw: Callable[[], float] = random.random
-    _accepts: bool = False  # the sink has taken something in this run, so a refusal is about the record
+    _taken: int = 0  # answers by which the sink took something
+    _in_a_row: int = 0  # lines put aside for a refusal of the whole request, since it last took something
     _failing: set[int] = field(default_factory=set)  # deliveries that wait for the sink
     _said: Advice | None = None  # what was last said of it; None: nothing, or that it is well again
     _state_fails: bool = False
@@ -56,25 +58,37 @@ class Delivery:
         """Return when every line of *batch* is delivered or stands in the dead-letter file."""
         await self._put_aside(batch.bad)
         todo = deque([batch.pieces])
-        strange = 0
+        strange, before = 0, -1
         while todo:
             pieces = todo.popleft()
             if pieces and not self.sink.fits(pieces):
                 todo.extendleft((pieces[len(pieces) // 2 :], pieces[: len(pieces) // 2]))
                 continue
             rest, reason = await self._send(pieces)
+            before = self._taken if rest and before < 0 else before
             if count_lines(rest) > 1:
                 todo.extendleft(reversed(split(rest)))
-            elif rest and self._accepts:
+            elif rest and self._is_its_own_fault(before):
+                self._in_a_row += 1
                 await self._put_aside(tuple(_refuse(piece, reason) for piece in rest))
             elif rest:
-                # Nothing was ever taken: the fault may as well be the operator's. The others first, but not in a hurry.
+                # The fault may as well be the operator's. The others first, but not in a hurry.
                 strange += 1
                 todo.append(rest)
                 self._complain(todo, Advice.SPLIT, reason, strange)
                 await self.sleep(backoff_s(strange, self.draw()))
                 continue
             self._is_fine(todo)
+
+    def _is_its_own_fault(self, before: int) -> bool:
+        """
+        Tell whether a line that is refused alone is refused for what it is.
+
+        It is when the sink has taken another one since the line's batch was first refused, at *before*. A few lines are
+        believed without that, so that a bad line which comes alone holds nothing up; not more, since a sink that has
+        come to refuse everything is an operator's mistake.
+        """
+        return self._taken > before or (self._taken > 0 and self._in_a_row < _BELIEVED)
 
     async def _send(self, pieces: tuple[Piece, ...]) -> tuple[tuple[Piece, ...], str]:
         """Send until nothing is left, or until what is left has to be halved; return that, and why."""
@@ -110,7 +124,8 @@ class Delivery:
     async def _count(self, outcome: Outcome, pieces: Sequence[Piece]) -> None:
         await self._put_aside(outcome.refused)
         if outcome.delivered or outcome.duplicates or outcome.refused:
-            self._accepts = True
+            self._taken += 1
+            self._in_a_row = 0
         if outcome.delivered or outcome.duplicates:
             self.emit(Delivered(outcome.delivered, outcome.duplicates, sum(piece.size for piece in pieces)))
 

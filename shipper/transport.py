@@ -53,6 +53,7 @@ class Transport:
         self._original = url
         self._compression = compression
         self._compress = None if compression == "none" else compressor(compression)
+        self._timeout_s = timeout_s
         self._client = httpx.AsyncClient(
             timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)),
             limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
@@ -84,11 +85,16 @@ class Transport:
         if body:
             headers["content-length"] = str(len(body))
         try:
-            answer = await self._client.request(
-                request.method, self._target(request), content=content if body else None, headers=headers
-            )
+            async with asyncio.timeout(self._timeout_s):  # of the whole request: the client's own holds for each read
+                answer = await self._client.request(
+                    request.method, self._target(request), content=content if body else None, headers=headers
+                )
+        except TimeoutError as exc:
+            raise SinkUnavailable(f"{self.url}: timed out: no whole answer within {self._timeout_s:g} s") from exc
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError, ValueError) as exc:
             raise SinkUnavailable(f"{self.url}: {_explain(exc)}") from exc
+        if body and not content.sent and 200 <= answer.status_code < 300:
+            raise SinkUnavailable(f"{self.url}: HTTP {answer.status_code} came before the request was sent to its end")
         response = Response(
             answer.status_code, answer.content, {name.lower(): value for name, value in answer.headers.items()}
         )
@@ -107,13 +113,15 @@ class Transport:
 
 
 class _Body(httpx.AsyncByteStream):
-    """A body that can be let go of."""
+    """A body that can be let go of, and that knows whether it was asked for to its end."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
+        self.sent = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         yield self.data
+        self.sent = True
 
 
 def check_url(url: str) -> str:

@@ -23,13 +23,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _flock: Callable[[int, int], None] | None
+_move: Callable[[int, int], int] | None
 try:
-    from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
+    from fcntl import F_DUPFD_CLOEXEC, LOCK_EX, LOCK_NB, LOCK_SH, fcntl, flock
 
     _flock = flock
-except ImportError:  # Windows has no flock; parts there are named `.nolock`
-    _flock = None
 
+    def _move(fd: int, least: int) -> int:
+        return fcntl(fd, F_DUPFD_CLOEXEC, least)
+
+except ImportError:  # Windows has no flock; parts there are named `.nolock`
+    _flock = _move = None
+
+_HIGH = (900, 200)  # the usual limit is 1,024 descriptors, small ones are 256
 SUFFIX = ".jsonl"
 NOLOCK = ".nolock"
 _RUN_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no letter that looks like a digit
@@ -158,6 +164,25 @@ def create_part(directory: str, name: PartName, mode: int) -> tuple[int, str]:
             os.unlink(temporary)  # noqa: PTH108
         raise
     return fd, path
+
+
+def move_high(fd: int) -> int:
+    """
+    Give a descriptor a high number, where code that closes or reuses low ones does not meet it; the lock goes with it.
+
+    Returns:
+        The new number, closed on exec; *fd* itself where the system has no room up there.
+    """
+    if _move is None:
+        return fd
+    for least in _HIGH:
+        try:
+            high = _move(fd, least)
+        except OSError:
+            continue
+        os.close(fd)
+        return high
+    return fd
 
 
 def _lock(fd: int) -> bool:

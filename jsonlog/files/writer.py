@@ -15,6 +15,7 @@ forked child inherits no buffer and no lock. The lock here covers only number + 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import sys
 import threading
@@ -22,7 +23,7 @@ import time
 import weakref
 from collections import deque
 
-from jsonlog.files.protocol import PartName, create_part, new_run
+from jsonlog.files.protocol import PartName, create_part, move_high, new_run
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
@@ -55,9 +56,8 @@ class PartWriter:
 
     def _start_over(self) -> None:
         """Become a new writer: at construction, and in a forked child, which owns neither lock nor descriptor."""
-        if self._fd >= 0:
-            with contextlib.suppress(OSError):
-                os.close(self._fd)
+        if self._fd >= 0 and self._is_ours(self._fd):
+            os.close(self._fd)
         self._lock = threading.RLock()
         self._is_owned: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001 (as Condition uses it)
         self._waiting: deque[bytes] = deque()
@@ -153,7 +153,11 @@ class PartWriter:
         except OSError as exc:
             if waiting and self._in_flight is None:
                 self._waiting.popleft()
-            self._give_up(line, exc)
+            if exc.errno == errno.EBADF and self._fd >= 0:
+                self._abandon()
+                self._append(line)
+            else:
+                self._give_up(line, exc)
 
     def _make_ready(self) -> None:
         if self._in_flight is not None:
@@ -181,7 +185,7 @@ class PartWriter:
             self._finish(self._in_flight, max(0, os.fstat(self._fd).st_size - self._size))
 
     def _give_up(self, line: bytes, exc: OSError) -> None:
-        if self._fd >= 0:
+        if self._is_ours(self._fd):
             with contextlib.suppress(OSError):
                 os.ftruncate(self._fd, self._size)  # never half a line followed by another record
         self._in_flight = None
@@ -195,23 +199,32 @@ class PartWriter:
 
     def _look(self) -> None:
         """Notice a part that was deleted under us, and a descriptor number that somebody else's file has taken."""
-        try:
-            found = os.fstat(self._fd)
-        except OSError:
-            found = None
-        if found is None or (found.st_dev, found.st_ino) != self._identity:
-            self._fd = -1  # closed behind our back: the number is not ours any more, so it is left alone
-            self._say(f"the descriptor of {self._path} was closed by other code; a new part is opened")
-        elif found.st_nlink == 0:
+        if not self._is_ours(self._fd):
+            self._abandon()
+        elif os.fstat(self._fd).st_nlink == 0:
             self._say(f"{self._path} was deleted while it was written; a new part is opened")
             self._release()
+
+    def _is_ours(self, fd: int) -> bool:
+        """Tell whether a number still stands for our file: other code may have closed it, and another file have it now."""
+        try:
+            found = os.fstat(fd)
+        except OSError:
+            return False
+        return (found.st_dev, found.st_ino) == self._identity
+
+    def _abandon(self) -> None:
+        """Leave a number alone that is not ours any more. What was to be written is written to a new part."""
+        self._say(f"the descriptor of {self._path} was closed by other code; a new part is opened")
+        self._fd, self._path, self._in_flight = -1, "", None
 
     def _open(self) -> None:
         os.makedirs(self._directory, exist_ok=True)  # noqa: PTH103
         # The next number first: an attempt that an exception cut off may have left a file of this one behind.
         part, self._part = self._part, self._part + 1
         name = PartName(self._service, self._host, self._pid, self._run, part, locked=True)
-        self._fd, self._path = create_part(self._directory, name, self._mode)
+        fd, self._path = create_part(self._directory, name, self._mode)
+        self._fd = move_high(fd)
         found = os.fstat(self._fd)
         self._identity = (found.st_dev, found.st_ino)
         self._size = 0
@@ -219,18 +232,19 @@ class PartWriter:
         self._look_at = time.monotonic() + _LOOK_INTERVAL_S
 
     def _rotate(self) -> None:
-        old = self._fd
+        old, ours = self._fd, self._is_ours(self._fd)
         try:
             self._open()
         except OSError as exc:  # the old part is still good: a record is worth more than a rotation
             self._say(f"cannot rotate {self._path}: {exc.strerror or exc}; it is written on")
             self._rotate_at = self._size + self._max_bytes
             return
-        os.close(old)
+        if ours:
+            os.close(old)
 
     def _release(self) -> None:
         fd, self._fd, self._path = self._fd, -1, ""
-        with contextlib.suppress(OSError):
+        if self._is_ours(fd):
             os.close(fd)
 
     def _say(self, text: str) -> None:

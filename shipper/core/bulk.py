@@ -107,7 +107,9 @@ def _sort(pieces: Sequence[Piece], items: list[_Item]) -> Outcome:
         kept: list[int] = []
         for position in range(len(piece.lines)):
             result = next(results).create
-            verdict = judge_item(result.status, result.error.type if result.error else "")
+            verdict = judge_item(
+                result.status, *((result.error.type, result.error.reason or "") if result.error else ("",))
+            )
             counts[verdict] += 1
             if verdict in (Verdict.RETRY, Verdict.WAIT):
                 kept.append(position)

@@ -48,14 +48,24 @@ _BY_ITEM_STATUS = {
 }
 
 
-def judge_item(status: int, error: str) -> Verdict:
+# Refusals that share their type with those of records, told apart by what the store says in its reason.
+_BY_REASON = (
+    ("illegal_argument_exception", "pipeline with id ["),  # the index names an ingest pipeline that is not there
+    ("illegal_argument_exception", "no write index is defined"),
+)
+
+
+def judge_item(status: int, error: str, reason: str = "") -> Verdict:
     """
     Judge one item of a `_bulk` answer.
 
     Args:
         status: Its HTTP status.
         error: The type of its error, empty when it has none.
+        reason: What the store says of it.
     """
+    if any(error == kind and reason.startswith(words) for kind, words in _BY_REASON):
+        return Verdict.WAIT
     verdict = _BY_ERROR.get(error) or _BY_ITEM_STATUS.get(status)
     if verdict is not None:
         return verdict

@@ -80,7 +80,7 @@ def run_demo(*, to: str | None, serve: bool, requests: int) -> int:
         )
     if to is not None:
         check_url(to)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _interrupt)
     folder = Folder(Path(tempfile.mkdtemp(prefix="jsonlog-demo-")))
     folder.logs.mkdir()

@@ -50,3 +50,11 @@ def test_a_whole_answer_never_delivers(status: int) -> None:
 def test_items(status: int, error: str, verdict: Verdict) -> None:
     """What the two stores answer for one record has the verdict that the design document gives it."""
     assert judge_item(status, error) is verdict
+
+
+def test_a_missing_pipeline_is_the_operators_to_mend() -> None:
+    """The same type of error means a bad record or a bad setting; the reason tells them apart."""
+    kind = "illegal_argument_exception"
+    assert judge_item(400, kind, "pipeline with id [nope] does not exist") is Verdict.WAIT
+    assert judge_item(400, kind, "no write index is defined for alias [x]") is Verdict.WAIT
+    assert judge_item(400, kind, "Limit of total fields [1500] has been exceeded") is Verdict.REFUSED

@@ -169,7 +169,7 @@ def test_an_exception_in_the_middle_of_a_write_leaves_no_gap_and_no_number_twice
         """,
     )
     raised, *returned = map(int, done.stdout.split())
-    assert raised > 100
+    assert raised > 10
     runs = read_runs(tmp_path)
     check_gap_free(runs)
     found = messages(runs)
@@ -332,6 +332,47 @@ def test_a_descriptor_taken_by_another_file_is_left_alone(tmp_path):
     )
     assert (tmp_path / "victim").read_bytes() == b"still mine"
     assert sorted(messages(read_runs(tmp_path / "logs"))) == ["first", "second"]
+
+
+def test_code_that_closes_low_descriptors_costs_nothing(tmp_path):
+    """A daemon closes 3 to 255 and opens a file and a socket: no record goes there, none is lost, not even within a second."""
+    run_program(
+        tmp_path / "logs",
+        """
+        import socket
+        log.info("first")
+        os.closerange(3, 256)
+        victim = open(sys.argv[1] + "/../victim", "wb", buffering=0)
+        pair = socket.socketpair()
+        for number in range(100): log.info("n %d", number)
+        if os.fork() == 0: os._exit(0)
+        os.wait()
+        handler.close()
+        victim.write(b"still mine")
+        pair[0].send(b"still open"); assert pair[1].recv(100) == b"still open"
+        """,
+    )
+    assert (tmp_path / "victim").read_bytes() == b"still mine"
+    runs = read_runs(tmp_path / "logs")
+    check_gap_free(runs)
+    assert messages(runs) == ["first", *(f"n {n}" for n in range(100))]
+
+
+def test_a_closed_descriptor_costs_no_record(tmp_path):
+    """Everything is closed behind the handler's back: the next record goes to a new part, and it is said."""
+    done = run_program(
+        tmp_path,
+        """
+        log.info("first")
+        os.closerange(3, 65536)
+        for number in range(10): log.info("n %d", number)
+        """,
+    )
+    runs = read_runs(tmp_path)
+    check_gap_free(runs)
+    assert messages(runs) == ["first", *(f"n {n}" for n in range(10))]
+    assert "was closed by other code" in done.stderr
+    assert '"message"' not in done.stderr
 
 
 def test_without_a_directory_to_write_to_the_application_goes_on(tmp_path):

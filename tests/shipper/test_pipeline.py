@@ -154,6 +154,39 @@ def test_one_bad_item_among_many(bulk: World) -> None:
     assert set(bulk.store.sent.values()) == {1}
 
 
+def test_a_store_that_comes_to_refuse_everything_is_no_fault_of_the_records(world: World) -> None:
+    """After it has taken some, a 400 for each request puts a few lines aside at most; the others wait, and arrive once it is mended."""
+    append(world.folder / "a.jsonl", lines(range(20)))
+
+    async def program() -> None:
+        async with world.running():
+            await until(lambda: len(world.store.numbers) == 20, "the first records")
+            world.store.down = say(400, b"The plain HTTP request was sent to HTTPS port")
+            append(world.folder / "a.jsonl", lines(range(20, 220)))
+            await until(lambda: len(world.slept) > 12, "some attempts")
+            assert len(world.dead) <= 3
+            world.store.down = None
+            await until(lambda: len(world.store.numbers) + len(world.dead) == 220, "the rest")
+
+    asyncio.run(program())
+    assert set(world.store.sent.values()) == {1}
+
+
+def test_bad_records_that_come_alone_hold_nothing_up(world: World) -> None:
+    """Ten bad records in a batch with good ones are all put aside, and the run ends."""
+    append(world.folder / "a.jsonl", lines(range(60)))
+
+    def picky(request: httpx.Request) -> httpx.Response:
+        if any(b'{"n": %d}' % n in request.content for n in range(30, 40)):
+            return httpx.Response(400)
+        return world.store.take(request)
+
+    world.store.down = picky
+    world.once()
+    assert len(world.dead) == 10
+    assert world.store.numbers == [*range(30), *range(40, 60)]
+
+
 def test_a_wrong_address_is_no_fault_of_the_records(world: World) -> None:
     """As long as nothing was ever taken, a 400 for each request puts nothing aside, is said, and is not hammered at."""
     append(world.folder / "a.jsonl", lines(range(50)))

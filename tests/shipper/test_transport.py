@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import gzip
 import socket
@@ -104,6 +105,49 @@ def test_real_connections_that_break(answer: bytes | None) -> None:
             await transport.close()
 
     asyncio.run(go())
+
+
+def test_a_success_that_comes_before_the_body_was_sent_is_none() -> None:
+    """Whoever answers 200 after the first bytes and closes has not read the records, and cannot have stored them."""
+
+    async def go() -> None:
+        answer = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
+        transport = Transport(f"http://127.0.0.1:{serve_once(answer)}", timeout_s=5)
+        try:
+            with pytest.raises(SinkUnavailable):
+                await transport.send(Request("POST", "/", b"x" * 50_000_000))
+        finally:
+            await transport.close()
+
+    asyncio.run(go())
+
+
+def test_an_answer_that_drips_is_not_waited_for_for_ever() -> None:
+    """The time of a request is that of the whole request, not of each read."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        over = threading.Event()
+
+        def drip() -> None:
+            with server.accept()[0] as connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n")
+                with contextlib.suppress(OSError):
+                    while not over.wait(0.05):
+                        connection.sendall(b"x")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+
+        async def go() -> None:
+            transport = Transport(f"http://127.0.0.1:{server.getsockname()[1]}", timeout_s=0.5)
+            try:
+                with pytest.raises(SinkUnavailable, match="no whole answer within"):
+                    await transport.send(Request("GET", "/"))
+            finally:
+                await transport.close()
+
+        asyncio.run(go())
+        over.set()
+        thread.join()
 
 
 def test_a_silent_server_times_out() -> None:
