@@ -155,7 +155,8 @@ def test_an_exception_in_the_middle_of_a_write_leaves_no_gap_and_no_number_twice
         signal.signal(signal.SIGALRM, tick)
         log.info("the file is open now")
         returned, raised, number = [], 0, 0
-        while number < 20000:
+        # A fast machine goes on until there were enough: how many signals meet a call is a matter of speed.
+        while number < 20000 or (raised <= 100 and number < 400000):
             try:
                 signal.setitimer(signal.ITIMER_REAL, 0.00002 + number % 50 * 0.000003)
                 log.info("main %d", number)
@@ -169,7 +170,7 @@ def test_an_exception_in_the_middle_of_a_write_leaves_no_gap_and_no_number_twice
         """,
     )
     raised, *returned = map(int, done.stdout.split())
-    assert raised > 10
+    assert raised > 100
     runs = read_runs(tmp_path)
     check_gap_free(runs)
     found = messages(runs)
