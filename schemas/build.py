@@ -53,6 +53,7 @@ INDEXED_IN_WORDS = {
 }
 WRITERS = {
     "formatter": "What the formatter writes",
+    "relay": "What a queue or a socket adds on the way to the handler that writes",
     "handler": "What the handler adds under the lock that writes",
     "shipper": "Kept for what the shipper will add: mapped already, not written yet",
 }
@@ -78,7 +79,7 @@ def _above(name: str) -> list[str]:
 
 def fields_table() -> str:
     """Write the whole table, for docs/fields.md, with one record as it stands in a file (there on one line)."""
-    parts = [f"```json\n{_pretty(example('formatter', 'handler'))}```"]
+    parts = [f"```json\n{_pretty(example('formatter', 'relay', 'handler'))}```"]
     for writer, title in WRITERS.items():
         rows = [row for row in FIELDS if row.writer == writer]
         parts.append(

@@ -27,7 +27,7 @@ OWN = ""
 
 JsonType = Literal["string", "integer", "object", "string[]", "object[]"]
 Index = Literal["date", "integer", "keyword", "labels", "level", "long", "milliseconds", "parts", "text", "free"]
-Writer = Literal["formatter", "handler", "shipper"]
+Writer = Literal["formatter", "relay", "handler", "shipper"]
 Presence = Literal["always", "with its object", "when it applies"]
 
 
@@ -272,6 +272,54 @@ FIELDS: tuple[Field, ...] = (
         ecs=OWN,
     ),
     Field(
+        "sender.run",
+        "string",
+        "keyword",
+        "c2m8x4w7k3v9q5tz",
+        "The queue or socket handler that sent the record here: one handler in one process.",
+        ecs=OWN,
+        writer="relay",
+        presence="with its object",
+        unit="16 characters",
+        form={"pattern": RUN},
+    ),
+    Field(
+        "sender.sequence",
+        "integer",
+        "long",
+        4021,
+        "The number that the sender gave it; a gap proves a loss on the way here, or at a handler's filter.",
+        ecs=OWN,
+        writer="relay",
+        presence="with its object",
+        unit="from 0",
+        form=COUNT,
+    ),
+    Field(
+        "sender.origin.run",
+        "string",
+        "keyword",
+        "w5tzk3v9q7m2c4x8",
+        "Where it came by more than one queue or socket: the first of its senders.",
+        ecs=OWN,
+        writer="relay",
+        presence="with its object",
+        unit="16 characters",
+        form={"pattern": RUN},
+    ),
+    Field(
+        "sender.origin.sequence",
+        "integer",
+        "long",
+        903,
+        "The number that the first sender gave it.",
+        ecs=OWN,
+        writer="relay",
+        presence="with its object",
+        unit="from 0",
+        form=COUNT,
+    ),
+    Field(
         "run",
         "string",
         "keyword",
@@ -368,7 +416,7 @@ IN_ECS: dict[str, str | None] = {
     "stack": "jsonlog.stack",
     "process.task.name": "jsonlog.task",
 }
-"""What profile `ecs` calls the fields that ECS has not, beside `extra` and `run`; None for what it leaves out."""
+"""What profile `ecs` calls the fields that ECS has not, beside `extra`, `sender` and `run`; None for what it leaves out."""
 
 
 def aliases() -> dict[str, str]:

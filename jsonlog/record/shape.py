@@ -32,7 +32,7 @@ TOP_LEVEL = tuple(dict.fromkeys(name.partition(".")[0] for name in FIELDS))
 OBJECTS = frozenset(
     name[:end] for name in FIELDS for end in range(len(name)) if name[end] == "." and not name.startswith("@")
 )
-RESERVED = frozenset(TOP_LEVEL) | {"run", "event", "error", "jsonlog", "data_stream", "shipper"}
+RESERVED = frozenset(TOP_LEVEL) | {"sender", "run", "event", "error", "jsonlog", "data_stream", "shipper"}
 """Names at the top level that no field of the user's may take: the record's, the handler's and the shipper's."""
 
 PROFILES: dict[str, Moves] = {

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 ECS_VERSION = "9.0.0"
 TRACE_IDS = frozenset({"trace.id", "span.id", "transaction.id"})
-_SPLICED = ("run", "event")  # put in by the handler that writes
+_SPLICED = ("sender", "run", "event")  # put in by the handler that writes
 
 
 def build_whole(

@@ -12,7 +12,7 @@ from schemas.templates import PLACES
 from tests.schemas.records import MINIMAL, changed
 from tests.schemas.streams import Stream
 
-FULL = example("formatter", "handler")
+FULL = example("formatter", "relay", "handler")
 
 
 def in_ecs(record):
@@ -30,7 +30,7 @@ def test_the_table_moves_what_the_formatter_moves():
 def test_no_field_of_ours_is_left_under_a_name_that_ecs_has_not():
     """In profile `ecs` only `extra`, `run` and what stands under `jsonlog` and `shipper` are not names of ECS."""
     own = {row.name.partition(".")[0] for row in ecs_rows() if row.name not in {r.name for r in FIELDS if r.ecs == "="}}
-    assert own - {"error"} == {"jsonlog", "extra", "run", "log", "shipper"}
+    assert own - {"error"} == {"jsonlog", "extra", "sender", "run", "log", "shipper"}
     assert {row.name for row in ecs_rows() if row.name.startswith("log.") and row.ecs == ""} == {"log.offset"}
 
 

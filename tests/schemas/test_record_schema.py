@@ -10,7 +10,7 @@ from tests.schemas.records import GONE, MINIMAL, changed
 SCHEMA = json.loads((ROOT / "schemas/record.schema.json").read_text())
 LINE = Draft202012Validator(SCHEMA)
 RECORD = Draft202012Validator({"$ref": "#/$defs/record", "$defs": SCHEMA["$defs"]})
-FULL = example("formatter", "handler")
+FULL = example("formatter", "relay", "handler")
 
 
 def complaints(validator, record):

@@ -49,7 +49,7 @@ def test_every_field_can_be_searched_as_the_table_says(store, stream):
 
 def test_the_whole_example_is_taken(stream):
     """A record with every field in the table is stored, with nothing in it ignored."""
-    status, why = stream.create({"1": example("formatter", "handler", "shipper")})["1"]
+    status, why = stream.create({"1": example("formatter", "relay", "handler", "shipper")})["1"]
     assert (status, why) == (201, '""')
     assert stream.ignored("1") == []
 
