@@ -3,30 +3,58 @@
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
+from jsonlog.errors import CommandError
+from jsonlog.files import prune_command
+from jsonlog.view import command as view_command
 from jsonlog.view import options as view_options
-from jsonlog.view.command import view
-from jsonlog.view.errors import ViewError
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """
+    One subcommand.
+
+    Attributes:
+        help: One line for the list of commands.
+        add_arguments: Declares its arguments.
+        run: Does it; returns the exit code. A `CommandError` is one line on stderr and exit code 2.
+        paths: The argument that takes paths which stand behind an option, where argparse gives up.
+    """
+
+    help: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    paths: str = ""
+
+
+COMMANDS = {
+    "view": Command(view_options.HELP, view_options.add_arguments, view_command.run, "paths"),
+    "prune": Command(prune_command.HELP, prune_command.add_arguments, prune_command.run),
+}
 
 
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="jsonlog", description="Tools for the logs that jsonlog writes.")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    view_options.add_arguments(commands.add_parser("view", help=view_options.HELP))
+    for name, command in COMMANDS.items():
+        command.add_arguments(commands.add_parser(name, help=command.help))
     return parser
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = _make_parser()
     parsed, rest = parser.parse_known_args(arguments)
-    if any(argument[:1] == "-" != argument for argument in rest):
+    paths = COMMANDS[parsed.command].paths
+    if rest and (not paths or any(argument[:1] == "-" != argument for argument in rest)):
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
-    parsed.paths += rest  # argparse gives up at a path that stands behind an option
+    if rest:
+        getattr(parsed, paths).extend(rest)
     return parsed
 
 
@@ -38,23 +66,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: Without the program's name; by default those of this process.
 
     Returns:
-        0; 2 for what the user can put right. Where nobody reads the output any more, and at Ctrl-C, the process ends by
-        SIGPIPE or SIGINT, silently, as other tools do.
+        What the subcommand returns; 2 for what the user can put right. Where nobody reads the output any more, and at
+        Ctrl-C, the process ends by SIGPIPE or SIGINT, silently, as other tools do.
     """
-    gc.disable()  # lines and records make no cycles; looking for some takes a tenth of the time
+    parsed = _parse(arguments)
     try:
-        view(view_options.read_options(_parse(arguments)))
-    except ViewError as exc:
-        sys.stderr.write(f"jsonlog view: {exc}\n")
-        return 2
+        return COMMANDS[parsed.command].run(parsed)
+    except CommandError as exc:
+        sys.stderr.write(f"jsonlog {parsed.command}: {exc}\n")
     except BrokenPipeError:
         _end_by(signal.SIGPIPE)
     except KeyboardInterrupt:
         _end_by(signal.SIGINT)
     except OSError as exc:
-        sys.stderr.write(f"jsonlog view: cannot write: {exc.strerror or exc}\n")
-        return 2
-    return 0
+        sys.stderr.write(f"jsonlog {parsed.command}: cannot write: {exc.strerror or exc}\n")
+    return 2
 
 
 def _end_by(number: signal.Signals) -> None:
