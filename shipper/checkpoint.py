@@ -12,24 +12,41 @@ import os
 import sqlite3
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
+from shipper.core.accounting import Imbalance, Tally
 from shipper.core.acks import Commit
-from shipper.core.model import ORIGIN, Position
+from shipper.core.model import ORIGIN, Fate, Position
 from shipper.errors import ConfigError, StoreError, StoreFull
 
 CHECKPOINT = "checkpoint.sqlite"
-_VERSION = 1
 _PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR")
 _NOT_ALLOWED = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
 _INSERT = (
-    "INSERT OR REPLACE INTO files (key, path, foreign_, device, inode, head, offset, line, tail, updated) "
-    "VALUES (?,?,?,?,?,?,?,?,?,?)"
+    "INSERT INTO files (key, path, foreign_, device, inode, head, offset, line, tail, updated, counted_from) "
+    "VALUES (?,?,?,?,?,?,?,?,?,?,?8) ON CONFLICT (key) DO UPDATE SET path = excluded.path, device = excluded.device, "
+    "inode = excluded.inode, head = excluded.head, updated = excluded.updated"
 )
-_SCHEMA = """
+_ADD = "ON CONFLICT (key, fate) DO UPDATE SET lines = lines + excluded.lines"
+# The key '' stands for all files that are known no longer. One of them may still have had lines on their way.
+_FORGET = (
+    f"INSERT INTO counts SELECT '', fate, sum(lines) FROM counts WHERE key = ?1 GROUP BY fate {_ADD}",  # noqa: S608
+    f"INSERT INTO counts SELECT '', 'read', line - counted_from FROM files WHERE key = ?1 {_ADD}",  # noqa: S608
+    "DELETE FROM counts WHERE key = ?",
+    "DELETE FROM files WHERE key = ?",
+)
+_MOVE = "UPDATE files SET offset = ?, line = ?, tail = ?, updated = ? WHERE key = ?"
+_COUNT = f"INSERT INTO counts VALUES (coalesce((SELECT key FROM files WHERE key = ?), ''), ?, ?) {_ADD}"  # noqa: S608
+_COUNT_GONE = f"INSERT INTO counts SELECT '', 'read', ?2 WHERE NOT EXISTS (SELECT 1 FROM files WHERE key = ?1) {_ADD}"  # noqa: S608
+# What each version adds to the one before it; a checkpoint of any earlier version is brought up to date when it is opened.
+_VERSIONS = (
+    (
+        """
 CREATE TABLE files (
     key      TEXT PRIMARY KEY,      -- what the ids of its lines begin with
     path     TEXT NOT NULL,
@@ -42,7 +59,21 @@ CREATE TABLE files (
     tail     BLOB NOT NULL,         -- the bytes just before the offset
     updated  REAL NOT NULL          -- seconds since 1970
 ) STRICT
-"""
+""",
+    ),
+    (
+        """
+CREATE TABLE counts (               -- how the lines before the offset have ended; '' is the sum of files known no longer
+    key      TEXT NOT NULL,
+    fate     TEXT NOT NULL,         -- a value of Fate; of '' also 'read', how many there were
+    lines    INTEGER NOT NULL,
+    PRIMARY KEY (key, fate)
+) STRICT, WITHOUT ROWID
+""",
+        "ALTER TABLE files ADD COLUMN counted_from INTEGER NOT NULL DEFAULT 0",  # the line at which the counts begin
+        "UPDATE files SET counted_from = line",
+    ),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +88,30 @@ class FileState:
     head: bytes = b""
     position: Position = ORIGIN
     tail: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """
+    A file as the checkpoint knows it, with the account of its lines.
+
+    Args:
+        state: The file; the one without a key stands for all files that are known no longer.
+        updated: When it was last written, in seconds since 1970.
+        lines: How many lines have been counted, by their newlines.
+        tally: How these have ended.
+    """
+
+    state: FileState
+    updated: float
+    lines: int
+    tally: Tally
+
+    @property
+    def imbalance(self) -> Imbalance | None:
+        """What does not close; None when it does."""
+        ended = self.tally.total()
+        return None if ended == self.lines else Imbalance(self.state.path, self.lines, ended)
 
 
 class Checkpoint:
@@ -90,16 +145,14 @@ class Checkpoint:
 
     def load(self) -> dict[str, FileState]:
         """Read all files, by key."""
+        return {account.state.key: account.state for account in self.accounts() if account.state.key}
+
+    def accounts(self) -> list[Account]:
+        """Read all files, and the sum of those that are known no longer."""
         try:
-            rows = self._db.execute(
-                "SELECT key, path, foreign_, device, inode, head, offset, line, tail FROM files"
-            ).fetchall()
+            return _accounts(self._db)
         except sqlite3.Error as exc:
             raise self._error(exc) from exc
-        return {
-            key: FileState(key, path, bool(foreign), device, inode, head, Position(offset, line), tail)
-            for key, path, foreign, device, inode, head, offset, line, tail in rows
-        }
 
     def adopt(self, states: Iterable[FileState], *, forget: Iterable[str] = ()) -> None:
         """Write files that are new or have moved, and remove *forget*, by key; on return it is on disk."""
@@ -109,13 +162,15 @@ class Checkpoint:
             for s in states
         ]
         gone = [(key,) for key in forget]
-        self._write(("DELETE FROM files WHERE key = ?", gone), (_INSERT, rows))
+        self._write(*((statement, gone) for statement in _FORGET), (_INSERT, rows))
 
     def commit(self, commits: Iterable[Commit]) -> None:
-        """Write the committed places of files; on return they are on disk."""
+        """Write the committed places of files and how their lines have ended; on return they are on disk."""
         now = time.time()
+        commits = list(commits)
         rows = [(c.position.offset, c.position.line, c.tail, now, c.key) for c in commits]
-        self._write(("UPDATE files SET offset = ?, line = ?, tail = ?, updated = ? WHERE key = ?", rows))
+        counts = [(c.key, fate.value, lines) for c in commits for fate, lines in c.tally.items()]
+        self._write((_MOVE, rows), (_COUNT, counts), (_COUNT_GONE, [(c.key, c.lines) for c in commits]))
 
     def close(self) -> None:
         """Let go of the folder, after a commit that may still be under way."""
@@ -174,24 +229,23 @@ class Checkpoint:
     def _prepare(self, db: sqlite3.Connection) -> None:
         (version,) = db.execute("PRAGMA user_version").fetchone()
         db.execute("PRAGMA synchronous=FULL")
-        if version == 0:
-            if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
-                raise StoreError(f"{self.path} is a database of something else; give another folder with --state")
-            db.execute("PRAGMA journal_mode=WAL")
-            db.execute("BEGIN IMMEDIATE")
-            db.execute(_SCHEMA)
-            db.execute(f"PRAGMA user_version={_VERSION}")
-            db.execute("COMMIT")
-            return
-        if version != _VERSION:
+        if version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise StoreError(f"{self.path} is a database of something else; give another folder with --state")
+        if version > len(_VERSIONS):
             raise StoreError(
-                f"{self.path} was written by a later version of the shipper (format {version}, known is {_VERSION}); "
+                f"{self.path} was written by a later version of the shipper (format {version}, known is {len(_VERSIONS)}); "
                 "use that version, or give another folder with --state"
             )
         db.execute("PRAGMA journal_mode=WAL")
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
+        if version < len(_VERSIONS):
+            db.execute("BEGIN IMMEDIATE")
+            for statement in chain.from_iterable(_VERSIONS[version:]):
+                db.execute(statement)
+            db.execute(f"PRAGMA user_version={len(_VERSIONS)}")
+            db.execute("COMMIT")
 
     def _error(self, exc: sqlite3.Error) -> StoreError:
         name = getattr(exc, "sqlite_errorname", "") or ""
@@ -206,6 +260,36 @@ class Checkpoint:
             f"the checkpoint {self.path} cannot be used: {text}. If it is damaged, move it away: files of jsonlog are then sent "
             "again under the same ids and stored once; lines of other files may be stored twice"
         )
+
+
+def _accounts(db: sqlite3.Connection) -> list[Account]:
+    tallies: dict[str, Tally] = {}
+    read = 0
+    db.execute("BEGIN")  # both tables as they were at one moment
+    try:
+        for key, fate, lines in db.execute("SELECT key, fate, lines FROM counts"):
+            if fate == "read":
+                read = lines
+            else:
+                tallies.setdefault(key, Counter())[Fate(fate)] = lines
+        rows = db.execute(
+            "SELECT key, path, foreign_, device, inode, head, offset, line, tail, updated, line - counted_from FROM files"
+        ).fetchall()
+    finally:
+        db.execute("ROLLBACK")
+    accounts = [
+        Account(
+            FileState(key, path, bool(foreign), device, inode, head, Position(offset, line), tail),
+            updated,
+            lines,
+            tallies.get(key, Counter()),
+        )
+        for key, path, foreign, device, inode, head, offset, line, tail, updated, lines in rows
+    ]
+    return [
+        *accounts,
+        Account(FileState("", "files that are gone", False, 0, 0), 0.0, read, tallies.get("", Counter())),
+    ]
 
 
 def _hold(folder: Path) -> int:

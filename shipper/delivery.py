@@ -11,15 +11,16 @@ import asyncio
 import random
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
-from shipper.core.model import Advice, Batch, Outcome, Piece, Refused, count_lines
+from shipper.core.accounting import Ledger, open_ledger
+from shipper.core.model import Advice, Batch, Ended, Fate, Outcome, Piece, Refused, count_lines
 from shipper.core.ndjson import split
 from shipper.core.retry import backoff_s, parse_retry_after
 from shipper.deadletters import DeadLetters
 from shipper.errors import SinkMisconfigured, SinkUnavailable, StoreFull
-from shipper.events import DeadLettered, Delivered, Emit, SinkFailed, SinkRecovered, StateFailed
+from shipper.events import Answered, DeadLettered, Emit, SinkFailed, SinkRecovered, StateFailed, StateRecovered
 from shipper.sinks.interface import Sink
 from shipper.transport import Transport
 
@@ -54,9 +55,10 @@ class Delivery:
     _said: Advice | None = None  # what was last said of it; None: nothing, or that it is well again
     _state_fails: bool = False
 
-    async def deliver(self, batch: Batch) -> None:
-        """Return when every line of *batch* is delivered or stands in the dead-letter file."""
-        await self._put_aside(batch.bad)
+    async def deliver(self, batch: Batch) -> Ledger:
+        """Return how the lines have ended, once every line of *batch* is delivered or stands in the dead-letter file."""
+        ledger = open_ledger(batch)
+        await self._put_aside(batch.bad, ledger)
         todo = deque([batch.pieces])
         strange, before = 0, -1
         while todo:
@@ -64,13 +66,13 @@ class Delivery:
             if pieces and not self.sink.fits(pieces):
                 todo.extendleft((pieces[len(pieces) // 2 :], pieces[: len(pieces) // 2]))
                 continue
-            rest, reason = await self._send(pieces)
+            rest, reason = await self._send(pieces, ledger)
             before = self._taken if rest and before < 0 else before
             if count_lines(rest) > 1:
                 todo.extendleft(reversed(split(rest)))
             elif rest and self._is_its_own_fault(before):
                 self._in_a_row += 1
-                await self._put_aside(tuple(_refuse(piece, reason) for piece in rest))
+                await self._put_aside(tuple(_refuse(piece, reason) for piece in rest), ledger)
             elif rest:
                 # The fault may as well be the operator's. The others first, but not in a hurry.
                 strange += 1
@@ -79,6 +81,7 @@ class Delivery:
                 await self.sleep(backoff_s(strange, self.draw()))
                 continue
             self._is_fine(todo)
+        return ledger
 
     def _is_its_own_fault(self, before: int) -> bool:
         """
@@ -90,14 +93,14 @@ class Delivery:
         """
         return self._taken > before or (self._taken > 0 and self._in_a_row < _BELIEVED)
 
-    async def _send(self, pieces: tuple[Piece, ...]) -> tuple[tuple[Piece, ...], str]:
+    async def _send(self, pieces: tuple[Piece, ...], ledger: Ledger) -> tuple[tuple[Piece, ...], str]:
         """Send until nothing is left, or until what is left has to be halved; return that, and why."""
         attempt = 0
         ticket = object()
         while pieces:
             attempt += 1
             outcome = await self._attempt(pieces)
-            await self._count(outcome, pieces)
+            await self._count(outcome, ledger)
             pieces = outcome.again
             if outcome.advice is Advice.SPLIT:
                 self._is_fine(ticket)
@@ -113,23 +116,25 @@ class Delivery:
             await self.sink.prepare(frozenset(piece.source.target for piece in pieces))
             response = await self.transport.send(self.sink.encode(pieces))
         except SinkUnavailable as exc:
-            return Outcome(0, again=pieces, advice=Advice.RETRY, reason=str(exc))
+            self.emit(Answered(0, Advice.RETRY))
+            return Outcome(again=pieces, advice=Advice.RETRY, reason=str(exc))
         except SinkMisconfigured as exc:
-            return Outcome(0, again=pieces, advice=Advice.WAIT, reason=str(exc))
+            self.emit(Answered(0, Advice.WAIT))
+            return Outcome(again=pieces, advice=Advice.WAIT, reason=str(exc))
         outcome = self.sink.decode(pieces, response)
+        self.emit(Answered(response.status, outcome.advice))
         if outcome.again:
             return replace(outcome, retry_after_s=parse_retry_after(response.headers.get("retry-after"), time.time()))
         return outcome
 
-    async def _count(self, outcome: Outcome, pieces: Sequence[Piece]) -> None:
-        await self._put_aside(outcome.refused)
-        if outcome.delivered or outcome.duplicates or outcome.refused:
+    async def _count(self, outcome: Outcome, ledger: Ledger) -> None:
+        await self._put_aside(outcome.refused, ledger)
+        ledger.add(outcome.ended)
+        if outcome.ended or outcome.refused:
             self._taken += 1
             self._in_a_row = 0
-        if outcome.delivered or outcome.duplicates:
-            self.emit(Delivered(outcome.delivered, outcome.duplicates, sum(piece.size for piece in pieces)))
 
-    async def _put_aside(self, refused: tuple[Refused, ...]) -> None:
+    async def _put_aside(self, refused: tuple[Refused, ...], ledger: Ledger) -> None:
         """Write refused lines to the dead-letter file, waiting for room if there is none."""
         attempt = 0
         while refused:
@@ -142,7 +147,10 @@ class Delivery:
                     self.emit(StateFailed(str(exc)))
                 await self.sleep(backoff_s(attempt, self.draw()))
                 continue
-            self._state_fails = False
+            if self._state_fails:
+                self._state_fails = False
+                self.emit(StateRecovered())
+            ledger.add(Ended(line.source.key, Fate.DEAD_LETTERED, 1) for line in refused)
             first = refused[0]
             self.emit(DeadLettered(len(refused), first.source.path, first.line, first.reason, str(self.dead.path)))
             return

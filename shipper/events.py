@@ -13,7 +13,19 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
+from shipper.core.accounting import Tally
+from shipper.core.model import Advice, Fate
+
 Emit = Callable[[object], None]
+
+_ENDINGS = (
+    (Fate.RESCUED, "of them rescued from a conflict with the mapping"),
+    (Fate.WRAPPED, "of them wrapped"),
+    (Fate.DUPLICATE, "were there already"),
+    (Fate.FILTERED, "filtered by the store"),
+    (Fate.FAILURE_STORED, "in the store's failure store"),
+    (Fate.DEAD_LETTERED, "in the dead-letter file"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +118,42 @@ class FileDeleted:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
-    """The sink has taken records."""
+class ChunkRead:
+    """Lines were read, as many as there are newlines; they are in flight until they are settled."""
 
-    records: int
-    duplicates: int
+    lines: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """One request has come to its end: with a status, or without an answer (0); and what is to be done with what is left."""
+
+    status: int
+    advice: Advice
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """
+    The lines of a batch have all ended; the checkpoint may pass them.
+
+    Args:
+        tally: How they have ended.
+        lines: How many were read.
+        size: Bytes of what was read.
+    """
+
+    tally: Tally
+    lines: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The checkpoint has passed what was settled."""
+
+    files: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +194,14 @@ class StateFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class StateRecovered:
+    """Checkpoint and dead letters can be written again."""
+
+    def __str__(self) -> str:
+        return "state and dead letters can be written again"
+
+
+@dataclass(frozen=True, slots=True)
 class SinkRecovered:
     """The sink takes records again."""
 
@@ -181,19 +231,17 @@ class Draining:
 
 @dataclass(frozen=True, slots=True)
 class Stopped:
-    """The last word."""
+    """The last word: how the lines of this run have ended, and how many bytes are not acknowledged."""
 
-    delivered: int
-    duplicates: int
-    dead: int
+    tally: Tally
     left: int
 
     def __str__(self) -> str:
-        text = f"{self.delivered} records delivered"
-        if self.duplicates:
-            text += f", {self.duplicates} were there already"
-        if self.dead:
-            text += f", {self.dead} in the dead-letter file"
+        delivered = sum(self.tally[fate] for fate in (Fate.DELIVERED, Fate.RESCUED, Fate.WRAPPED))
+        text = f"{delivered} records delivered"
+        for fate, words in _ENDINGS:
+            if self.tally[fate]:
+                text += f", {self.tally[fate]} {words}"
         return text + (
             f"; at least {self.left} bytes are left for the next start" if self.left else "; nothing is left"
         )

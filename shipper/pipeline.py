@@ -19,12 +19,13 @@ from pathlib import Path
 
 from jsonlog.files.protocol import writer_alive
 from shipper.checkpoint import Checkpoint
+from shipper.core.accounting import Ledger, imbalances
 from shipper.core.acks import AckTracker, Commit
 from shipper.core.batching import Batcher
-from shipper.core.model import Batch, Checked
+from shipper.core.model import Batch
 from shipper.delivery import Delivery
 from shipper.errors import StoreFull
-from shipper.events import Emit, FileDeleted, StateFailed
+from shipper.events import ChunkRead, Committed, Emit, FileDeleted, Settled, StateFailed, StateRecovered
 from shipper.files import Files
 from shipper.tailer import Tailer
 
@@ -102,6 +103,11 @@ class Pipeline:
         self._stopping = True
         self._wait_for_writers = wait_for_writers
         self._wake.set()
+
+    @property
+    def in_flight(self) -> int:
+        """Lines that have been read and are not settled, or wait for an earlier one of their file."""
+        return self._acks.lines
 
     @property
     def left(self) -> int:
@@ -184,6 +190,7 @@ class Pipeline:
                 continue
             busy = True
             self._acks.sent(checked.chunk)
+            self.emit(ChunkRead(checked.chunk.lines, checked.chunk.size))
             self._bytes += checked.held
             if batch := batcher.add(checked, self.clock()):
                 await self._put(queue, batch)
@@ -240,19 +247,24 @@ class Pipeline:
         while True:
             batch = await queue.get()
             self._room.set()
-            await self.delivery.deliver(batch)
-            for checked in batch.chunks:
-                self._settle(checked)
+            ledger = await self.delivery.deliver(batch)
+            self._settle(batch, ledger)
             del batch
             self._room.set()
             if self._acks.idle:
                 self._wake.set()
 
-    def _settle(self, checked: Checked) -> None:
-        self._bytes -= checked.held
-        commit = self._acks.settle(checked.chunk)
-        if commit is not None:
-            self._commits[commit.key] = commit
+    def _settle(self, batch: Batch, ledger: Ledger) -> None:
+        """Take each chunk as settled; all chunks of one file at once, so that the first one may carry the tally of them all."""
+        for imbalance in imbalances(batch, ledger):
+            self.emit(imbalance)
+        chunks = [checked.chunk for checked in batch.chunks]
+        self.emit(Settled(ledger.total, sum(chunk.lines for chunk in chunks), sum(chunk.size for chunk in chunks)))
+        for checked in batch.chunks:
+            self._bytes -= checked.held
+            commit = self._acks.settle(checked.chunk, ledger.take(checked.chunk.source.key))
+            if commit is not None:
+                self._commits[commit.key] = commit.after(self._commits.get(commit.key))
 
     async def _keep_committing(self) -> None:
         while True:
@@ -269,10 +281,13 @@ class Pipeline:
             try:
                 await asyncio.to_thread(self.checkpoint.commit, list(commits.values()))
             except StoreFull as exc:
-                self._commits = {**commits, **self._commits}
+                for key, commit in self._commits.items():
+                    commits[key] = commit.after(commits.get(key))
+                self._commits = commits
                 self._cannot_store(exc)
                 return
-            self._store_fails = False
+            self._can_store()
+            self.emit(Committed(len(commits)))
             for commit in commits.values():
                 self.files.committed(commit)
 
@@ -285,13 +300,18 @@ class Pipeline:
                 self._cannot_store(exc)
                 await asyncio.sleep(1)
             else:
-                self._store_fails = False
+                self._can_store()
                 return
 
     def _cannot_store(self, exc: StoreFull) -> None:
         if not self._store_fails:
             self._store_fails = True
             self.emit(StateFailed(str(exc)))
+
+    def _can_store(self) -> None:
+        if self._store_fails:
+            self._store_fails = False
+            self.emit(StateRecovered())
 
     async def _clean_up(self) -> None:
         """Delete what is finished, if told to; the checkpoint must have it first."""

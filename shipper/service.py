@@ -8,25 +8,26 @@ import random
 import resource
 import secrets
 import signal
+from collections import Counter
 from collections.abc import Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from shipper.checkpoint import CHECKPOINT, Checkpoint
 from shipper.config import Settings
+from shipper.core.accounting import Imbalance, Tally
 from shipper.core.retry import backoff_s
 from shipper.deadletters import DeadLetters
 from shipper.delivery import Delivery
 from shipper.errors import ConfigError, SinkError, SinkMisconfigured
 from shipper.events import (
-    DeadLettered,
-    Delivered,
     Draining,
     Emit,
     NoFolderYet,
     NotStarted,
+    Settled,
     SinkFailed,
     SinkFound,
     SinkRecovered,
@@ -45,6 +46,8 @@ T = TypeVar("T")
 
 STATE_FOLDER = ".shipper"
 DEAD_LETTERS = "dead-letters.jsonl"
+NOT_CLOSED = 4
+"""The exit code when the accounting does not close."""
 _MAX_OPEN = 1000
 
 
@@ -53,17 +56,15 @@ class Totals:
     """Counts what happened in this run, between the pipeline and the console."""
 
     emit: Emit
-    delivered: int = 0
-    duplicates: int = 0
-    dead: int = 0
+    tally: Tally = field(default_factory=Counter)
+    closes: bool = True
 
     def __call__(self, event: object) -> None:
         """Take an event and pass it on."""
-        if isinstance(event, Delivered):
-            self.delivered += event.records
-            self.duplicates += event.duplicates
-        elif isinstance(event, DeadLettered):
-            self.dead += event.count
+        if isinstance(event, Settled):
+            self.tally.update(event.tally)
+        elif isinstance(event, Imbalance):
+            self.closes = False
         self.emit(event)
 
 
@@ -77,7 +78,8 @@ def run(settings: Settings, *, once: bool, emit: Emit) -> int:
         emit: Takes events.
 
     Returns:
-        The exit code: 0, or 1 when *once* left something behind: it was stopped, or a file could not be read.
+        The exit code: 0; 1 when *once* left something behind: it was stopped, or a file could not be read; 4 when the
+        accounting does not close.
 
     Raises:
         ConfigError: Nothing can be shipped with these settings.
@@ -140,8 +142,13 @@ async def _run(settings: Settings, *, once: bool, emit: Totals) -> int:
             delete_finished=settings.finished == "delete",
         )
         complete = await stop.run(pipeline, once=once)
-        emit(Stopped(emit.delivered, emit.duplicates, emit.dead, pipeline.left))
+        for account in await asyncio.to_thread(checkpoint.accounts):
+            if account.imbalance is not None:
+                emit(account.imbalance)
+        emit(Stopped(emit.tally, pipeline.left))
         await files.close()
+        if not emit.closes:
+            return NOT_CLOSED
         return 1 if once and (files.unreadable or not complete) else 0
     finally:
         await transport.close()

@@ -23,6 +23,7 @@ import httpx
 
 from jsonlog.files.protocol import PartName, create_part, new_run
 from shipper.checkpoint import Checkpoint
+from shipper.core.accounting import Imbalance
 from shipper.deadletters import DeadLetters
 from shipper.delivery import Delivery
 from shipper.files import Files
@@ -236,10 +237,15 @@ class World:
         )
         try:
             yield pipeline
+            assert not self.imbalances(checkpoint)
         finally:
             await files.close()
             await transport.close()
             checkpoint.close()
+
+    def imbalances(self, checkpoint: Checkpoint) -> list[Any]:
+        """What does not close, of all that was counted until now; after any test that ends well there must be nothing."""
+        return [*self.seen(Imbalance), *filter(None, (account.imbalance for account in checkpoint.accounts()))]
 
     async def _sleep(self, seconds: float) -> None:
         self.slept.append(seconds)

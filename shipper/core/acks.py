@@ -7,19 +7,37 @@ not acknowledged, whatever the order in which answers come.
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import dataclass, field
+from collections import Counter, deque
+from dataclasses import dataclass, field, replace
 
+from shipper.core.accounting import Tally
 from shipper.core.model import Chunk, Position
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """A file is delivered up to *position*; *tail* is what stands just before it (at most 64 bytes)."""
+    """
+    A file is delivered further than it was.
+
+    Args:
+        key: The file.
+        position: Up to where.
+        tail: What stands just before that, at most 64 bytes.
+        lines: How many lines further.
+        tally: How these have ended.
+    """
 
     key: str
     position: Position
     tail: bytes
+    lines: int = 0
+    tally: Tally = field(default_factory=Counter)
+
+    def after(self, earlier: Commit | None) -> Commit:
+        """Put this commit and the one before it together."""
+        if earlier is None:
+            return self
+        return replace(self, lines=earlier.lines + self.lines, tally=earlier.tally + self.tally)
 
 
 @dataclass(slots=True)
@@ -37,12 +55,16 @@ class AckTracker:
 
     def sent(self, chunk: Chunk) -> None:
         """Register a chunk, in file order, before it is sent."""
-        commit = Commit(chunk.source.key, chunk.end, chunk.tail)
+        commit = Commit(chunk.source.key, chunk.end, chunk.tail, chunk.lines)
         self._files.setdefault(chunk.source.key, deque()).append(_Sent(chunk.start.offset, commit))
 
-    def settle(self, chunk: Chunk) -> Commit | None:
+    def settle(self, chunk: Chunk, tally: Tally) -> Commit | None:
         """
         Take a chunk as settled: each of its lines is delivered, or stands in the dead-letter file.
+
+        Args:
+            chunk: The chunk.
+            tally: How its lines have ended.
 
         Returns:
             The new committed place of the file; None when an earlier chunk is still on its way.
@@ -50,11 +72,11 @@ class AckTracker:
         waiting = self._files[chunk.source.key]
         for sent in waiting:
             if sent.start == chunk.start.offset:
-                sent.settled = True
+                sent.settled, sent.commit = True, replace(sent.commit, tally=tally)
                 break
         commit: Commit | None = None
         while waiting and waiting[0].settled:
-            commit = waiting.popleft().commit
+            commit = waiting.popleft().commit.after(commit)
         if not waiting:
             del self._files[chunk.source.key]
         return commit
@@ -62,6 +84,11 @@ class AckTracker:
     def in_flight(self, key: str) -> bool:
         """Tell whether chunks of a file are on their way."""
         return key in self._files
+
+    @property
+    def lines(self) -> int:
+        """Lines that are on their way, or wait for an earlier one."""
+        return sum(sent.commit.lines for waiting in self._files.values() for sent in waiting)
 
     @property
     def idle(self) -> bool:

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 
 import msgspec
 
-from shipper.core.model import Advice, Buffer, Outcome, Piece, Refused, Request, Response, count_lines
+from shipper.core.accounting import taken
+from shipper.core.model import Advice, Buffer, Ended, Fate, Outcome, Piece, Refused, Request, Response, count_lines
 from shipper.core.verdicts import Verdict, judge_item, judge_response
 
 CONTENT_TYPE = ("content-type", "application/x-ndjson")
@@ -88,23 +89,24 @@ def decode_bulk(pieces: Sequence[Piece], response: Response) -> Outcome:
     if len(answer.items) != count:
         return whole(pieces, Advice.RETRY, f"the answer has {len(answer.items)} items for {count} records")
     if not answer.errors and all(item.create.status in (200, 201) for item in answer.items):
-        return Outcome(delivered=count)
+        return Outcome(taken(pieces))
     return _sort(pieces, answer.items)
 
 
 def whole(pieces: Sequence[Piece], advice: Advice, reason: str) -> Outcome:
     """Say that nothing of a request was delivered."""
-    return Outcome(0, again=tuple(pieces), advice=advice, reason=reason)
+    return Outcome(again=tuple(pieces), advice=advice, reason=reason)
 
 
 def _sort(pieces: Sequence[Piece], items: list[_Item]) -> Outcome:
-    counts = dict.fromkeys(Verdict, 0)
+    ended: list[Ended] = []
     refused: list[Refused] = []
     again: list[Piece] = []
     reasons: dict[Verdict, str] = {}
     results = iter(items)
     for piece in pieces:
         kept: list[int] = []
+        counts = dict.fromkeys(Verdict, 0)
         for position in range(len(piece.lines)):
             result = next(results).create
             verdict = judge_item(
@@ -120,10 +122,11 @@ def _sort(pieces: Sequence[Piece], items: list[_Item]) -> Outcome:
                     Refused(piece.source, piece.first + position, line, str(result.error or ""), result.status)
                 )
         again += _runs(piece, kept)
-    advice = Advice.WAIT if counts[Verdict.WAIT] else Advice.RETRY if again else Advice.DONE
+        fates = ((piece.fate, counts[Verdict.DELIVERED]), (Fate.DUPLICATE, counts[Verdict.DUPLICATE]))
+        ended += [Ended(piece.source.key, fate, number) for fate, number in fates if number]
+    advice = Advice.WAIT if Verdict.WAIT in reasons else Advice.RETRY if again else Advice.DONE
     return Outcome(
-        delivered=counts[Verdict.DELIVERED],
-        duplicates=counts[Verdict.DUPLICATE],
+        tuple(ended),
         refused=tuple(refused),
         again=tuple(again),
         advice=advice,

@@ -58,6 +58,7 @@ def _check_each(chunk: Chunk) -> Checked:
     pieces: list[Piece] = []
     bad: list[Refused] = []
     run: list[bytes] = []
+    empty = 0
     offset = chunk.start.offset
     lines = chunk.data.split(b"\n")
     if not lines[-1]:
@@ -65,6 +66,7 @@ def _check_each(chunk: Chunk) -> Checked:
     for number, line in enumerate(lines, chunk.start.line):
         bare = (line.removeprefix(_BOM) if offset == 0 else line).strip(b" \t\r\0")
         fault = _fault(bare) if bare else ""
+        empty += not bare
         if bare and not fault:
             run.append(bare)
         elif run:
@@ -75,7 +77,7 @@ def _check_each(chunk: Chunk) -> Checked:
         offset += len(line) + 1
     if run:
         pieces.append(_piece(chunk, chunk.start.line + len(lines), run))
-    return Checked(chunk, tuple(pieces), tuple(bad))
+    return Checked(chunk, tuple(pieces), tuple(bad), empty)
 
 
 def _piece(chunk: Chunk, end: int, run: list[bytes]) -> Piece:

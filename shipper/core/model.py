@@ -59,6 +59,16 @@ class Chunk:
     data: bytes
     tail: bytes
 
+    @property
+    def lines(self) -> int:
+        """How many lines it is, the empty ones too."""
+        return self.end.line - self.start.line
+
+    @property
+    def size(self) -> int:
+        """How many bytes of the file it is, held or not."""
+        return self.end.offset - self.start.offset
+
 
 def make_chunk(source: Source, start: Position, data: bytes) -> Chunk:
     """Build the chunk of *data*, which begins at *start*; only a finished file's last line may lack its newline."""
@@ -66,19 +76,51 @@ def make_chunk(source: Source, start: Position, data: bytes) -> Chunk:
     return Chunk(source, start, Position(start.offset + len(data), start.line + lines), data, data[-TAIL_BYTES:])
 
 
+class Fate(Enum):
+    """How a line ends: each one in exactly one of these."""
+
+    DELIVERED = "delivered"
+    DUPLICATE = "duplicate"  # the store had it already
+    FILTERED = "filtered"  # a pipeline of the store's took it and let it go
+    RESCUED = "rescued"  # delivered with a part of it as text, since the store's mapping took it no other way
+    WRAPPED = "wrapped"  # delivered as the text of a record, since it is none itself
+    FAILURE_STORED = "failure_stored"  # the store keeps it among its failures
+    DEAD_LETTERED = "dead_lettered"
+    EMPTY = "empty"  # a line that holds no record
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Some lines of one file, by its key, have ended."""
+
+    key: str
+    fate: Fate
+    lines: int
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Consecutive good lines of one file; *first* is the number of the first one."""
+    """
+    Consecutive good lines of one file.
+
+    Args:
+        source: The file.
+        first: The number of the first line.
+        lines: What is sent.
+        size: Their bytes.
+        fate: What they count as once the store has taken them.
+    """
 
     source: Source
     first: int
     lines: Sequence[Buffer]
     size: int
+    fate: Fate = Fate.DELIVERED
 
     def sub(self, start: int, stop: int) -> Piece:
         """Take the lines from *start* up to *stop*."""
         lines = self.lines[start:stop]
-        return Piece(self.source, self.first + start, lines, sum(map(len_of, lines)))
+        return Piece(self.source, self.first + start, lines, sum(map(len_of, lines)), self.fate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +137,12 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A chunk of which every line is known to be good, empty or bad."""
+    """A chunk of which every line is known to be good, bad or empty."""
 
     chunk: Chunk
     pieces: tuple[Piece, ...]
     bad: tuple[Refused, ...] = ()
+    empty: int = 0
 
     @property
     def held(self) -> int:
@@ -155,11 +198,10 @@ class Advice(Enum):
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    What became of one request: every line of it is in exactly one of the first four.
+    What became of one request: every line of it is in exactly one of the first three.
 
     Args:
-        delivered: Lines the store has taken now.
-        duplicates: Lines it had already.
+        ended: Lines that are settled: the store has taken them, or had them already.
         refused: Lines it will never take.
         again: Pieces whose lines are still to be delivered.
         advice: How to go on with *again*.
@@ -167,8 +209,7 @@ class Outcome:
         retry_after_s: What the server asked for, if it did.
     """
 
-    delivered: int
-    duplicates: int = 0
+    ended: tuple[Ended, ...] = ()
     refused: tuple[Refused, ...] = ()
     again: tuple[Piece, ...] = ()
     advice: Advice = Advice.DONE

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from shipper.core.accounting import taken
 from shipper.core.bulk import CONTENT_TYPE, whole
 from shipper.core.model import Buffer, Outcome, Piece, Request, Response, count_lines
 from shipper.core.verdicts import judge_response
@@ -29,7 +30,7 @@ def encode_lines(pieces: Sequence[Piece]) -> Request:
 def decode_lines(pieces: Sequence[Piece], response: Response) -> Outcome:
     """Read what became of the lines: all of them the same, since an endpoint answers once."""
     if 200 <= response.status < 300:
-        return Outcome(delivered=count_lines(pieces))
+        return Outcome(taken(pieces))
     text = response.body[:300].decode("utf-8", "replace").strip()
     return whole(pieces, judge_response(response.status), f"HTTP {response.status}" + (f": {text}" if text else ""))
 

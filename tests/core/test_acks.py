@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shipper.core.acks import AckTracker
-from shipper.core.model import Source
+from shipper.core.model import Fate, Source
 from tests.core.support import chunk
 
 
@@ -15,6 +17,8 @@ def test_the_committed_place_is_the_contiguous_prefix(data: st.DataObject, files
     """After each answer, in any order and mixed with new chunks, what is committed is the settled prefix; in the end all of it."""
     tracker = AckTracker()
     waiting, settled, committed = [], {}, {}
+    counted: dict[str, int] = {}
+    lines: dict[str, int] = {}
     ends = dict.fromkeys(range(files), (0, 0))
     todo = [file for file in range(files) for _ in range(count)]
     while todo or waiting:
@@ -31,14 +35,18 @@ def test_the_committed_place_is_the_contiguous_prefix(data: st.DataObject, files
         done = waiting.pop(data.draw(st.integers(0, len(waiting) - 1)))
         key = done.source.key
         settled.setdefault(key, {})[done.start.offset] = done.end
-        commit = tracker.settle(done)
+        commit = tracker.settle(done, Counter({Fate.DELIVERED: done.lines}))
         place = 0
         while place in settled[key]:
             place = settled[key][place].offset
         if commit is not None:
             assert commit.position.offset > committed.get(key, 0)
             committed[key] = commit.position.offset
+            counted[key] = counted.get(key, 0) + commit.tally.total()
+            lines[key] = lines.get(key, 0) + commit.lines
+            assert counted[key] == lines[key] == commit.position.line, "the counts are those of the committed lines"
         assert committed.get(key, 0) == place
+        assert tracker.lines == sum(ends[f][1] - lines.get(str(f), 0) for f in ends)
         assert tracker.in_flight(key) == any(c.source.key == key for c in waiting)
     assert tracker.idle
     assert committed == {str(file): offset for file, (offset, _) in ends.items()}

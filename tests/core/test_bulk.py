@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shipper.core.bulk import decode_bulk, encode_bulk
-from shipper.core.model import Advice, Outcome, Piece, Response, count_lines
+from shipper.core.model import Advice, Fate, Outcome, Piece, Response, count_lines
 from tests.core.support import piece, pieces
 
 ITEMS: dict[str, dict[str, Any]] = {
@@ -61,8 +62,12 @@ def test_every_line_has_one_fate(given_pieces: tuple[Piece, ...], data: st.DataO
     total = count_lines(given_pieces)
     names = data.draw(st.lists(st.sampled_from(sorted(ITEMS)), min_size=total, max_size=total))
     outcome = decode_bulk(given_pieces, answer([ITEMS[n] for n in names], errors=data.draw(st.booleans())))
-    assert outcome.delivered == names.count("created")
-    assert outcome.duplicates == names.count("there")
+    ended = Counter()
+    for one in outcome.ended:
+        ended[one.key, one.fate] += one.lines
+    by_key = [p.source.key for p in given_pieces for _ in p.lines]
+    wanted = {"created": Fate.DELIVERED, "there": Fate.DUPLICATE}
+    assert ended == Counter((key, wanted[n]) for key, n in zip(by_key, names, strict=True) if n in wanted)
     by_line = list(zip(ids(given_pieces), names, strict=True))
     assert [f"{r.source.key}-{r.line:x}" for r in outcome.refused] == [i for i, n in by_line if n == "bad"]
     again = {"busy", "block", "missing", "broken", "none"}
@@ -121,7 +126,7 @@ def test_a_whole_refusal_delivers_nothing(status: int, advice: Advice) -> None:
 
 
 def assert_nothing(outcome: Outcome, given_pieces: tuple[Piece, ...], advice: Advice) -> None:
-    assert (outcome.delivered, outcome.duplicates, outcome.refused) == (0, 0, ())
+    assert (outcome.ended, outcome.refused) == ((), ())
     assert outcome.again == given_pieces
     assert outcome.advice is advice
     assert outcome.reason

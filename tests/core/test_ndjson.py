@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.core.model import Advice, Piece, Response, count_lines
+from shipper.core.model import Advice, Ended, Fate, Piece, Response, count_lines
 from shipper.core.ndjson import LINES_HEADER, decode_lines, encode_lines, header_fits, split
 from tests.core.support import piece, pieces
 from tests.core.test_bulk import ids
@@ -54,7 +54,9 @@ def test_halves_are_the_whole(given_pieces: tuple[Piece, ...]) -> None:
 @given(st.integers(200, 299))
 def test_any_2xx_delivers_all(status: int) -> None:
     """Any 2xx answer means that all lines are taken, whatever its body."""
-    assert decode_lines([piece(b"{}", b"{}")], Response(status, b"<html>", {})).delivered == 2
+    assert decode_lines([piece(b"{}", b"{}")], Response(status, b"<html>", {})).ended == (
+        Ended("k", Fate.DELIVERED, 2),
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,5 +67,5 @@ def test_any_other_answer_delivers_none(status: int, advice: Advice) -> None:
     """Any other answer keeps all lines and says why."""
     given_pieces = (piece(b"{}"),)
     outcome = decode_lines(given_pieces, Response(status, b"\xffno", {}))
-    assert (outcome.again, outcome.advice, outcome.delivered) == (given_pieces, advice, 0)
+    assert (outcome.again, outcome.advice, outcome.ended) == (given_pieces, advice, ())
     assert str(status) in outcome.reason

@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from shipper.events import DeadLettered, Delivered, SinkFailed
+from shipper.events import DeadLettered, Settled, SinkFailed
 from shipper.pipeline import Limits
 from tests.fakes import (
     QUICK,
@@ -87,7 +87,7 @@ def test_memory_does_not_grow_with_what_is_shipped(bulk: World) -> None:
         gc.enable()
         done.set()
         thread.join()
-    assert sum(e.records for e in bulk.seen(Delivered)) == 300_000
+    assert sum(e.tally.total() for e in bulk.seen(Settled)) == 300_000
     print(f"{(highest[0] - before) / 2**20:.0f} MiB more")
     assert highest[0] - before < 60 * 1024 * 1024
 

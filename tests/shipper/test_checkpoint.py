@@ -9,13 +9,16 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from shipper.checkpoint import Checkpoint, FileState
+from shipper.checkpoint import _VERSIONS, CHECKPOINT, Checkpoint, FileState
+from shipper.core.accounting import Imbalance
 from shipper.core.acks import Commit
-from shipper.core.model import Position
+from shipper.core.model import ORIGIN, Fate, Position
 from shipper.errors import ConfigError, StoreError, StoreFull
 from tests.fakes import clean_environment, wait_for
 from tests.shipper.test_files import unprivileged
@@ -34,6 +37,52 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     expected = FileState("k", "/logs/ä", True, 2**40, 2**50, b'{"\xff', Position(77, 7), b"new")
     assert second.load() == {"k": expected, "y": FileState("y", "/y", False, 1, 3)}
     second.close()
+
+
+def test_counts_and_places_are_one(tmp_path: Path) -> None:
+    """How lines have ended is written with the place; files that are forgotten leave their sums, late commits too."""
+    checkpoint = Checkpoint(tmp_path)
+    checkpoint.adopt([STATE, FileState("x", "/x", False, 1, 2)])  # of the first one 1 line was counted by nobody
+    checkpoint.commit([_commit("k", 4, delivered=2, empty=1), _commit("x", 5, delivered=4, dead_lettered=1)])
+    checkpoint.commit([_commit("k", 6, lines=2, delivered=1, duplicate=1)])
+    checkpoint.adopt([replace(STATE, path="/moved", position=ORIGIN)])  # a file that has moved keeps place and counts
+    accounts = {a.state.key: a for a in checkpoint.accounts()}
+    assert (accounts["k"].state.path, accounts["k"].state.position) == ("/moved", Position(6, 6))
+    assert accounts["k"].tally == {Fate.DELIVERED: 3, Fate.EMPTY: 1, Fate.DUPLICATE: 1}
+    checkpoint.adopt([], forget=["x"])
+    checkpoint.commit([_commit("x", 7, lines=2, delivered=2)])  # it was on its way
+    checkpoint.close()
+    checkpoint = Checkpoint(tmp_path)
+    accounts = {a.state.key: a for a in checkpoint.accounts()}
+    assert sorted(accounts) == ["", "k"]
+    assert (accounts[""].lines, accounts["k"].lines) == (7, 5)
+    assert accounts[""].tally == {Fate.DELIVERED: 6, Fate.DEAD_LETTERED: 1}
+    assert [a.imbalance for a in accounts.values()] == [None, None]
+    checkpoint.commit([_commit("k", 8, lines=2, delivered=1)])
+    (off,) = [a.imbalance for a in checkpoint.accounts() if a.imbalance]
+    assert off == Imbalance("/moved", 7, 6)
+    checkpoint.close()
+
+
+def _commit(key: str, line: int, *, lines: int | None = None, **tally: int) -> Commit:
+    counted = Counter({Fate(fate): number for fate, number in tally.items()})
+    return Commit(key, Position(line, line), b"", counted.total() if lines is None else lines, counted)
+
+
+def test_a_checkpoint_of_the_first_format_is_brought_up_to_date(tmp_path: Path) -> None:
+    """What an older version has written is read as it was; what was not counted then is not held against the sums."""
+    db = sqlite3.connect(tmp_path / CHECKPOINT)
+    for statement in _VERSIONS[0]:
+        db.execute(statement)
+    db.execute("PRAGMA user_version=1")
+    db.execute("INSERT INTO files VALUES ('k', '/k', 1, 2, 3, x'7b', 70, 7, x'0a', 1.0)")
+    db.commit()
+    db.close()
+    checkpoint = Checkpoint(tmp_path)
+    assert checkpoint.load() == {"k": FileState("k", "/k", True, 2, 3, b"{", Position(70, 7), b"\n")}
+    checkpoint.commit([_commit("k", 9, lines=2, delivered=2)])
+    assert [(a.lines, a.imbalance) for a in checkpoint.accounts()] == [(2, None), (0, None)]
+    checkpoint.close()
 
 
 def test_a_second_shipper_is_refused_by_the_name_of_the_first(tmp_path: Path) -> None:
