@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from shipper.core.accounting import Ledger, open_ledger
 from shipper.core.model import Advice, Batch, Ended, Fate, Outcome, Piece, Refused, count_lines
@@ -114,7 +115,7 @@ class Delivery:
     async def _attempt(self, pieces: tuple[Piece, ...]) -> Outcome:
         try:
             await self.sink.prepare(frozenset(piece.source.target for piece in pieces))
-            response = await self.transport.send(self.sink.encode(pieces))
+            response = await self.transport.send(partial(self.sink.encode, pieces))
         except SinkUnavailable as exc:
             self.emit(Answered(0, Advice.RETRY))
             return Outcome(again=pieces, advice=Advice.RETRY, reason=str(exc))
@@ -171,4 +172,4 @@ class Delivery:
 
 
 def _refuse(piece: Piece, reason: str) -> Refused:
-    return Refused(piece.source, piece.first, bytes(piece.lines[0]), reason)
+    return Refused(piece.source, piece.first, piece.lines[0], reason)

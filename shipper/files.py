@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from io import FileIO
 from pathlib import Path
-from typing import Any
-
-from aiofiles.threadpool import wrap
 
 from jsonlog.files.protocol import PartName, is_alive, parse_name
 from shipper.checkpoint import FileState
@@ -48,7 +47,7 @@ class _Opened:
     first_line: bytes
     part: PartName | None
     state: FileState | None  # what the checkpoint holds of it
-    file: Any = None  # its descriptor, kept open while there is room
+    file: FileIO | None = None  # its descriptor, kept open while there is room
 
 
 @dataclass(slots=True)
@@ -105,9 +104,9 @@ class Files:
             elif (
                 tailer.part is not None and found.path != tailer.source.path and _stem(found.path) != tailer.source.key
             ):
-                await self.drop(tailer)  # another file has got the number: files of ours are never renamed
+                self.drop(tailer)  # another file has got the number: files of ours are never renamed
             elif tailer.rewritten or found.size < tailer.position.offset:
-                await self._give_up(tailer, changes)
+                self._give_up(tailer, changes)
             else:
                 tailer.gone_at = None
                 tailer.looked(found.size, found.modified_ns)
@@ -118,7 +117,7 @@ class Files:
         new = [found for number, found in view.files.items() if found.size and number not in self.tailers]
         for start in range(0, len(new), _AT_ONCE):
             for opened in await asyncio.to_thread(self._open_all, new[start : start + _AT_ONCE]):
-                state = await self._adopt(opened) if isinstance(opened, _Opened) else None
+                state = self._adopt(opened) if isinstance(opened, _Opened) else None
                 if state is not None:
                     changes.adopted.append(state)
                 elif isinstance(opened, tuple):
@@ -126,17 +125,17 @@ class Files:
         self._empty = [found.path for found in view.files.values() if not found.size]
         return changes
 
-    async def read(self, tailer: Tailer, *, finish: bool = False) -> Checked | None:
-        """Read the next chunk of a file; see `Reader.read`. A file that cannot be read is tried again after the next look."""
-        try:
-            checked = await self.reader.read(tailer, finish=finish)
-        except OSError as exc:
+    async def read(
+        self, tailers: deque[Tailer], wanted: Callable[[Tailer], bool], *, room: int, finish: bool
+    ) -> list[Checked]:
+        """Read the next chunks of files in turn; see `Reader.read_round`."""
+        found, failed = await asyncio.to_thread(self.reader.read_round, tailers, wanted, room=room, finish=finish)
+        for tailer, exc in failed:
             self.cannot_read(tailer.source.path, exc.strerror or str(exc))
-            await self.reader.close(tailer)
-            tailer.fresh, tailer.modified_ns = False, -1
-            return None
-        self.unreadable.pop(tailer.source.path, None)
-        return checked
+        if self.unreadable:
+            for checked in found:
+                self.unreadable.pop(checked.chunk.source.path, None)
+        return found
 
     def committed(self, commit: Commit) -> None:
         """Remember how far a file is delivered, for when it comes back after having been away."""
@@ -154,17 +153,17 @@ class Files:
             and (tailer.file is None or (not tailer.fresh and now - tailer.gone_at >= kept_s))
         ]
 
-    async def drop(self, tailer: Tailer) -> None:
+    def drop(self, tailer: Tailer) -> None:
         """Follow a file no longer."""
         tailer.dropped = True
         self.tailers.pop(tailer.number, None)
         self._live.pop(tailer.source.key, None)
-        await self.reader.close(tailer)
+        self.reader.close(tailer)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close all descriptors."""
         for tailer in self.tailers.values():
-            await self.reader.close(tailer)
+            self.reader.close(tailer)
 
     def forget(self, key: str) -> None:
         """Know a file no longer."""
@@ -184,9 +183,9 @@ class Files:
             self.unreadable[path] = reason
             self.emit(FileUnreadable(path, reason))
 
-    async def _give_up(self, tailer: Tailer, changes: Changes) -> None:
+    def _give_up(self, tailer: Tailer, changes: Changes) -> None:
         """Stop following a file that was truncated or rewritten; what stands in it now is a new file under a new epoch."""
-        await self.drop(tailer)
+        self.drop(tailer)
         self.emit(FileTruncated(tailer.source.path))
         key = tailer.source.key
         if tailer.state.foreign:
@@ -237,7 +236,7 @@ class Files:
             file.close()
         return opened
 
-    def _look_into(self, file: Any, path: str) -> _Opened | None:
+    def _look_into(self, file: FileIO, path: str) -> _Opened | None:
         info = os.fstat(file.fileno())
         seen = Seen(path, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
         head = file.read(_HEAD_BYTES)
@@ -247,7 +246,7 @@ class Files:
         first = head if b"\n" in head else os.pread(file.fileno(), CHUNK_BYTES, 0)
         return _Opened(seen, head, first.partition(b"\n")[0], part, self._recognise(file, seen, head, part))
 
-    def _recognise(self, file: Any, seen: Seen, head: bytes, part: PartName | None) -> FileState | None:
+    def _recognise(self, file: FileIO, seen: Seen, head: bytes, part: PartName | None) -> FileState | None:
         """Find a file in the checkpoint by what is in it."""
         keys = [key for key in self._by_inode.get(seen.inode, ()) if key not in self._live]
         states = [self.known[key] for key in keys]
@@ -258,7 +257,7 @@ class Files:
         own = self.known.get(part.stem) if part is not None and part.stem not in self._spoiled else None
         return own if own is not None and _still(file, seen, own) else None
 
-    async def _adopt(self, opened: _Opened) -> FileState | None:
+    def _adopt(self, opened: _Opened) -> FileState | None:
         """Begin to follow a file; None when the checkpoint knows it already, or when it is not to be followed."""
         seen, part, state = opened.seen, opened.part, opened.state
         key = state.key if state is not None else part.stem if part is not None else ""
@@ -283,7 +282,7 @@ class Files:
         tailer.looked(seen.size, seen.modified_ns)
         self.tailers[seen.number] = self._live[key] = tailer
         if opened.file is not None:
-            await self.reader.keep_open(tailer, wrap(opened.file))
+            self.reader.keep_open(tailer, opened.file)
         self.emit(FileFound(seen.path, current.position.offset))
         return current if changed else None
 
@@ -313,7 +312,7 @@ def _stem(path: str) -> str:
     return part.stem if part is not None else ""
 
 
-def _still(file: Any, seen: Seen, state: FileState) -> bool:
+def _still(file: FileIO, seen: Seen, state: FileState) -> bool:
     """Tell whether a file still holds, before the saved offset, what was read of it."""
     offset = state.position.offset
     if seen.size < offset:

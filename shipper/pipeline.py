@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ _COMMIT_INTERVAL_S = 0.2
 _LOOK_COST = 30  # the time between two looks, in times of what a look takes: so looking costs 3 % at most,
 _LOOK_AT_LEAST_S = 5.0  # but happens at least this often
 _CLEAN_INTERVAL_S = 1.0
+_ROUND_BYTES = 1024 * 1024  # read in one go in a worker thread
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class Pipeline:
     _commits: dict[str, Commit] = field(default_factory=dict)
     _committing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _store_fails: bool = False
+    _turns: deque[Tailer] = field(default_factory=deque)  # files that have more, in the order in which it is their turn
     _bytes: int = 0
     _room: asyncio.Event = field(default_factory=asyncio.Event)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -175,29 +178,28 @@ class Pipeline:
         if over:
             await self._commit()  # what comes back is known by what is committed
         for tailer in over:
-            await self.files.drop(tailer)
+            self.files.drop(tailer)
+        queued = set(self._turns)
+        self._turns.extend(
+            tailer for tailer in self.files.tailers.values() if self._wanted(tailer) and tailer not in queued
+        )
         now = self.clock()
         self._look_at = now + max(self.limits.poll_interval_s, min(_LOOK_COST * (now - started), _LOOK_AT_LEAST_S))
 
     async def _read_round(self, queue: asyncio.Queue[Batch], batcher: Batcher) -> bool:
-        """Take one chunk of each file that has more, up to its goal if there is one; tell whether there was any."""
-        busy = False
-        for tailer in list(self.files.tailers.values()):
-            if tailer.dropped or not self._wanted(tailer):
-                continue
-            checked = await self.files.read(tailer, finish=self._finish)
-            if checked is None:
-                continue
-            busy = True
+        """Take some chunks of the files that have more, in turn; tell whether there may be more to be had at once."""
+        room = min(_ROUND_BYTES, self.limits.in_flight_bytes - self._bytes)
+        found = await self.files.read(self._turns, self._wanted, room=room, finish=self._finish) if self._turns else []
+        for checked in found:
             self._acks.sent(checked.chunk)
             self.emit(ChunkRead(checked.chunk.lines, checked.chunk.size))
             self._bytes += checked.held
             if batch := batcher.add(checked, self.clock()):
                 await self._put(queue, batch)
-            await self._hold_back(queue, batcher)
+        await self._hold_back(queue, batcher)
         if batcher.due_at <= self.clock() and (batch := batcher.take()):
             await self._put(queue, batch)
-        return busy
+        return bool(found or self._turns)
 
     def _wanted(self, tailer: Tailer) -> bool:
         reached = self._goal is not None and tailer.position.offset >= self._goal.get(tailer.source.key, 0)
@@ -328,7 +330,7 @@ class Pipeline:
             return
         keys = [tailer.source.key for tailer in deleted]
         for tailer in deleted:
-            await self.files.drop(tailer)
+            self.files.drop(tailer)
         await self._store(lambda: self.checkpoint.adopt((), forget=keys))
         for tailer in deleted:
             self.files.forget(tailer.source.key)

@@ -146,7 +146,7 @@ async def _run(settings: Settings, *, once: bool, emit: Totals) -> int:
             if account.imbalance is not None:
                 emit(account.imbalance)
         emit(Stopped(emit.tally, pipeline.left))
-        await files.close()
+        files.close()
         if not emit.closes:
             return NOT_CLOSED
         return 1 if once and (files.unreadable or not complete) else 0

@@ -7,21 +7,21 @@ as long as there is room, so that what is written between the last look and a re
 
 from __future__ import annotations
 
-import asyncio
 import os
+from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
-
-import aiofiles
+from io import FileIO
 
 from jsonlog.files.protocol import PartName, is_alive
 from shipper.checkpoint import FileState
 from shipper.core.framing import check, whole_lines
-from shipper.core.model import ORIGIN, TAIL_BYTES, Checked, Chunk, Position, Refused, Source, make_chunk
+from shipper.core.model import ORIGIN, TAIL_BYTES, Checked, Chunk, Position, Refused, Source
 from shipper.core.naming import stream_of
 from shipper.look import Number, Seen
 
 CHUNK_BYTES = 256 * 1024
+_TURNS = 500
 _OVERSIZE_HEAD = 64 * 1024
 DEAD_WRITER = "the writer ended before this line was complete"
 
@@ -53,7 +53,7 @@ class Tailer:
     gone_at: float | None = None  # since when no name leads to it
     dropped: bool = False
     skip_to: int = 0  # how far an over-long line has been searched for its end
-    file: Any = None
+    file: FileIO | None = None
 
     @property
     def number(self) -> Number:
@@ -78,6 +78,16 @@ class Tailer:
             self.fresh = True  # the file stays as it is, but its writer may have ended
         if size < self.skip_to:
             self.skip_to = 0
+
+    def bytes_at(self, offset: int, size: int) -> bytes:
+        """Read from the open descriptor."""
+        assert self.file is not None
+        return os.pread(self.file.fileno(), size, offset)
+
+    def grown_to(self) -> int:
+        """Ask the open descriptor how large the file is now."""
+        assert self.file is not None
+        return os.fstat(self.file.fileno()).st_size
 
     def moved(self, found: Seen) -> None:
         """Follow a file to its new name."""
@@ -111,9 +121,45 @@ class Reader:
         """Choose the data stream of a file by its first line."""
         return stream_of(first_line, dataset=self.dataset, namespace=self.namespace)
 
-    async def read(self, tailer: Tailer, *, finish: bool = False) -> Checked | None:
+    def read_round(
+        self, tailers: deque[Tailer], wanted: Callable[[Tailer], bool], *, room: int, finish: bool
+    ) -> tuple[list[Checked], list[tuple[Tailer, OSError]]]:
         """
-        Read the next chunk of a file.
+        Read the next chunks of files in turn; blocking.
+
+        Args:
+            tailers: The files. Those that are through, for now, are taken out of it.
+            wanted: Tells whether there is more to be read of a file.
+            room: Bytes after which it is enough.
+            finish: As in `read`.
+
+        Returns:
+            What was read, and the files that cannot be.
+        """
+        found: list[Checked] = []
+        failed: list[tuple[Tailer, OSError]] = []
+        turns = _TURNS
+        while tailers and room > 0 and turns:
+            turns -= 1
+            tailer = tailers.popleft()
+            if tailer.dropped or not wanted(tailer):
+                continue
+            try:
+                checked = self.read(tailer, finish=finish)
+            except OSError as exc:
+                self.close(tailer)
+                tailer.fresh, tailer.modified_ns = False, -1  # it is tried again after the next look
+                failed.append((tailer, exc))
+                continue
+            if checked is not None:
+                found.append(checked)
+                room -= checked.held
+                tailers.append(tailer)
+        return found, failed
+
+    def read(self, tailer: Tailer, *, finish: bool = False) -> Checked | None:
+        """
+        Read the next chunk of a file; blocking.
 
         Args:
             tailer: The file.
@@ -128,91 +174,87 @@ class Reader:
         tailer.fresh = tailer.partial = False
         # Never more than the longest line: so every line in a block is short enough.
         block = min(CHUNK_BYTES, self.max_line_bytes + 1)
-        data = await self._read_block(tailer, block)
+        data = self._read_block(tailer, block)
         if data is None:
             return None
         if len(data) == block and not whole_lines(data):
-            data = await self._read_block(tailer, self.max_line_bytes + 1) or b""
+            data = self._read_block(tailer, self.max_line_bytes + 1) or b""
             if not whole_lines(data) and len(data) > self.max_line_bytes:
-                return await self._pass_over(tailer, data)
+                return self._pass_over(tailer, data)
         size = whole_lines(data)
         if not size:
-            return await self._last_line(tailer, data, finish=finish) if data else None
+            return self._last_line(tailer, data, finish=finish) if data else None
         if tailer.position == ORIGIN:  # the first line is known for sure only now
             target = self.target_of(data[: data.find(b"\n")])
             tailer.source = replace(tailer.source, target=target)
-        chunk = make_chunk(tailer.source, tailer.position, data[:size])
-        if size < TAIL_BYTES:
-            chunk = replace(chunk, tail=(tailer.tail + chunk.data)[-TAIL_BYTES:])
-        return _advance(tailer, await asyncio.to_thread(check, chunk))
+        return _advance(tailer, check(tailer.source, tailer.position, data[:size]))
 
-    async def keep_open(self, tailer: Tailer, file: Any) -> None:
+    def keep_open(self, tailer: Tailer, file: FileIO) -> None:
         """Take over a descriptor."""
         tailer.file = file
         self._open[tailer] = None
-        await self._make_room()
+        self._make_room()
 
-    async def close(self, tailer: Tailer) -> None:
+    def close(self, tailer: Tailer) -> None:
         """Close the descriptor of a file; a later read opens it again."""
         self._open.pop(tailer, None)
         if tailer.file is not None:
             file, tailer.file = tailer.file, None
-            await file.close()
+            file.close()
 
-    async def _read_block(self, tailer: Tailer, size: int) -> bytes | None:
+    def _read_block(self, tailer: Tailer, size: int) -> bytes | None:
         """Read at the tailer's position; None when the bytes before it are not the ones that were read."""
-        if tailer.file is None and not await self._reopen(tailer):
+        if tailer.file is None and not self._reopen(tailer):
             return b""
         self._open[tailer] = self._open.pop(tailer, None)
         overlap = len(tailer.tail) if tailer.state.foreign else 0
-        await tailer.file.seek(tailer.position.offset - overlap)
-        data: bytes = await tailer.file.read(size + overlap)
+        data = tailer.bytes_at(tailer.position.offset - overlap, size + overlap)
         begins_anew = tailer.state.foreign and tailer.position == ORIGIN and not data.startswith(tailer.state.head)
         if begins_anew or data[:overlap] != tailer.tail[:overlap]:
             tailer.rewritten = True
             return None
         return data[overlap:]
 
-    async def _reopen(self, tailer: Tailer) -> bool:
+    def _reopen(self, tailer: Tailer) -> bool:
         if tailer.gone_at is not None:
             return False
-        file = await aiofiles.open(tailer.source.path, "rb", buffering=0)
+        file = open(tailer.source.path, "rb", buffering=0)  # noqa: SIM115, PTH123 (kept open beyond this function)
         info = os.fstat(file.fileno())
         if (info.st_dev, info.st_ino) != tailer.number:  # replaced since the last look
-            await file.close()
+            file.close()
             return False
-        await self.keep_open(tailer, file)
+        self.keep_open(tailer, file)
         return True
 
-    async def _make_room(self) -> None:
+    def _make_room(self) -> None:
         """Close what was not used for longest: files of ours first, whose names cannot change; never one without a name."""
         while self.room < 0:
             others = [tailer for tailer in self._open if tailer.gone_at is None][:-1]  # the last one is just opened
             victim = next((tailer for tailer in others if tailer.lockable), others[0] if others else None)
             if victim is None:
                 return
-            await self.close(victim)
+            self.close(victim)
 
-    async def _last_line(self, tailer: Tailer, data: bytes, *, finish: bool) -> Checked | None:
+    def _last_line(self, tailer: Tailer, data: bytes, *, finish: bool) -> Checked | None:
         """Decide about bytes without a newline at the end of a file."""
         tailer.partial = True
-        chunk = make_chunk(tailer.source, tailer.position, data)
-        if await _is_left_behind(tailer, chunk.end.offset):
-            refused = Refused(tailer.source, chunk.start.line, data, DEAD_WRITER, offset=chunk.start.offset)
-            return _advance(tailer, Checked(chunk, (), (refused,)))
+        start = tailer.position
+        if _is_left_behind(tailer, start.offset + len(data)):
+            end = Position(start.offset + len(data), start.line + 1)
+            refused = Refused(tailer.source, start.line, data, DEAD_WRITER, offset=start.offset)
+            return _advance(tailer, Checked(Chunk(tailer.source, start, end, data[-TAIL_BYTES:]), (), (refused,)))
         if finish and not tailer.lockable:
-            checked = check(chunk)
+            checked = check(tailer.source, start, data)
             if checked.pieces:
                 return _advance(tailer, checked)
         return None
 
-    async def _pass_over(self, tailer: Tailer, head: bytes) -> Checked | None:
+    def _pass_over(self, tailer: Tailer, head: bytes) -> Checked | None:
         """Find the end of a line that is too long to be held, and pass over it."""
         offset = max(tailer.skip_to, tailer.position.offset)
         before = b""
         while True:
-            await tailer.file.seek(offset)
-            block = await tailer.file.read(CHUNK_BYTES)
+            block = tailer.bytes_at(offset, CHUNK_BYTES)
             newline = block.find(b"\n")
             if newline >= 0:
                 block = block[: newline + 1]
@@ -220,30 +262,34 @@ class Reader:
                 break
             if not block:
                 tailer.skip_to, tailer.partial = offset, True
-                if not await _is_left_behind(tailer, offset):
+                if not _is_left_behind(tailer, offset):
                     return None
                 reason = DEAD_WRITER + "; it has {} bytes, only its head is kept here"
                 break
             offset += len(block)
             before = block[-TAIL_BYTES:]
         end = Position(offset + len(block), tailer.position.line + 1)
-        chunk = Chunk(tailer.source, tailer.position, end, b"", (before + block)[-TAIL_BYTES:])
+        chunk = Chunk(tailer.source, tailer.position, end, (before + block)[-TAIL_BYTES:])
         reason = reason.format(end.offset - chunk.start.offset)
         refused = Refused(tailer.source, chunk.start.line, head[:_OVERSIZE_HEAD], reason, offset=chunk.start.offset)
         return _advance(tailer, Checked(chunk, (), (refused,)))
 
 
-async def _is_left_behind(tailer: Tailer, end: int) -> bool:
+def _is_left_behind(tailer: Tailer, end: int) -> bool:
     """Tell whether a line of ours that ends without newline at *end* will never be completed: first the lock, then the size."""
     if not tailer.lockable or tailer.gone_at is not None:
         return False
-    alive = await asyncio.to_thread(is_alive, tailer.source.path)
-    return not alive and os.fstat(tailer.file.fileno()).st_size == end
+    alive = is_alive(tailer.source.path)
+    return not alive and tailer.grown_to() == end
 
 
 def _advance(tailer: Tailer, checked: Checked) -> Checked:
-    tailer.position = checked.chunk.end
-    tailer.tail = checked.chunk.tail
+    chunk = checked.chunk
+    if chunk.end.offset - chunk.start.offset < TAIL_BYTES:
+        chunk = replace(chunk, tail=(tailer.tail + chunk.tail)[-TAIL_BYTES:])
+        checked = replace(checked, chunk=chunk)
+    tailer.position = chunk.end
+    tailer.tail = chunk.tail
     tailer.skip_to = 0
     tailer.partial = False
     tailer.fresh = tailer.left > 0

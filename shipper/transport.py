@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -18,20 +22,24 @@ import httpx
 from shipper.core.model import Request, Response
 from shipper.errors import ConfigError, SinkUnavailable
 
-Compress = Callable[[bytes], bytes]
+Compress = Callable[[Iterable[bytes]], tuple[bytes, ...]]
 _PASSWORD = re.compile(r"(?<=//)([^:@/]*):.*@")
 _USER_AGENT = "jsonlog-shipper"
 _COMPRESS_FROM = 1024  # bytes; below it the header costs more than compression saves
+_CONNECT_S = 10.0
 
 
 class Transport:
     """
     Sends requests to one URL.
 
+    Each request is built, compressed, sent and answered in a thread of its own, with a connection of its own: that keeps bodies
+    of megabytes out of the event loop, and a request can be cut off without harm to the others.
+
     Args:
         url: Where to; `http://` or `https://`, with a path prefix or credentials if need be.
         compression: `none`, `gzip` or `zstd`: how bodies are encoded.
-        timeout_s: The longest wait for a connection, and for each read and write.
+        timeout_s: The longest wait for a connection, for each read and write, and for the whole request.
         connections: Requests at once.
         transport: Stands in for the network in tests.
 
@@ -46,7 +54,7 @@ class Transport:
         compression: str = "none",
         timeout_s: float = 60.0,
         connections: int = 8,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._url = check_url(url).rstrip("/")
         self._path_given = bool(urlsplit(url).path.strip("/")) or url.endswith("/")
@@ -54,22 +62,22 @@ class Transport:
         self._compression = compression
         self._compress = None if compression == "none" else compressor(compression)
         self._timeout_s = timeout_s
-        self._client = httpx.AsyncClient(
-            timeout=httpx.Timeout(timeout_s, connect=min(10.0, timeout_s)),
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            headers={"user-agent": _USER_AGENT},
-            transport=transport,
-            follow_redirects=False,
-        )
+        self._transport = transport
+        self._context = httpx.create_ssl_context() if url.startswith("https") else False
+        self._idle: list[_Connection] = []  # the one that was used last is used next
+        self._threads = ThreadPoolExecutor(connections, "send")
 
     @property
     def url(self) -> str:
         """The URL without its password, for messages."""
         return hide_password(self._original)
 
-    async def send(self, request: Request) -> Response:
+    async def send(self, request: Request | Callable[[], Request]) -> Response:
         """
         Send one request and read the whole answer.
+
+        Args:
+            request: The request, or what builds it; that runs in the sender's thread, too.
 
         Returns:
             Any answer that came, whatever its status.
@@ -77,50 +85,107 @@ class Transport:
         Raises:
             SinkUnavailable: No answer came: not reachable, cut off, timed out. Whether the request had an effect is unknown.
         """
-        body, headers = request.body, dict(request.headers)
-        if self._compress is not None and len(body) >= _COMPRESS_FROM:
-            body = await asyncio.to_thread(self._compress, body)
-            headers["content-encoding"] = self._compression
-        content = _Body(body)
-        if body:
-            headers["content-length"] = str(len(body))
+        connection = self._idle.pop() if self._idle else _Connection(self._new_client())
+        work = asyncio.get_running_loop().run_in_executor(self._threads, self._send, connection, request)
         try:
             async with asyncio.timeout(self._timeout_s):  # of the whole request: the client's own holds for each read
-                answer = await self._client.request(
-                    request.method, self._target(request), content=content if body else None, headers=headers
-                )
-        except TimeoutError as exc:
-            raise SinkUnavailable(f"{self.url}: timed out: no whole answer within {self._timeout_s:g} s") from exc
+                response = await asyncio.shield(work)
+        except BaseException as exc:
+            connection.cut()
+            if isinstance(exc, TimeoutError):
+                text = f"{self.url}: timed out: no whole answer within {self._timeout_s:g} s"
+                raise SinkUnavailable(text) from exc
+            raise
+        finally:
+            work.add_done_callback(lambda done: self._give_back(connection, done))
+        return response
+
+    async def close(self) -> None:
+        """Close the connections; a request that is still under way is cut off."""
+        for connection in self._idle:
+            connection.client.close()
+        self._idle.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _new_client(self) -> httpx.Client:
+        return httpx.Client(
+            timeout=httpx.Timeout(self._timeout_s, connect=min(_CONNECT_S, self._timeout_s)),
+            limits=httpx.Limits(max_connections=1),
+            headers={"user-agent": _USER_AGENT},
+            transport=self._transport,
+            follow_redirects=False,
+            verify=self._context,
+        )
+
+    def _give_back(self, connection: _Connection, done: asyncio.Future[Response]) -> None:
+        if done.cancelled() or done.exception() is not None:
+            connection.client.close()
+        else:
+            self._idle.append(connection)
+
+    def _send(self, connection: _Connection, request: Request | Callable[[], Request]) -> Response:
+        if not isinstance(request, Request):
+            request = request()
+        body, headers = _Body(request.parts or (request.body,)), dict(request.headers)
+        if self._compress is not None and body.size >= _COMPRESS_FROM:
+            body = _Body(self._compress(body.parts))
+            headers["content-encoding"] = self._compression
+        if body.size:
+            headers["content-length"] = str(body.size)
+        try:
+            answer = connection.client.request(
+                request.method,
+                self._target(request),
+                content=body if body.size else None,
+                headers=headers,
+                extensions={"trace": connection.trace},
+            )
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError, ValueError) as exc:
             raise SinkUnavailable(f"{self.url}: {_explain(exc)}") from exc
-        if body and not content.sent and 200 <= answer.status_code < 300:
+        if body.size and not body.sent and 200 <= answer.status_code < 300:
             raise SinkUnavailable(f"{self.url}: HTTP {answer.status_code} came before the request was sent to its end")
         response = Response(
             answer.status_code, answer.content, {name.lower(): value for name, value in answer.headers.items()}
         )
         # The request hangs in reference cycles: let go of its body now, not at the next collection of cycles.
-        content.data = b""
+        body.parts = ()
         answer.request.stream = httpx.ByteStream(b"")
         answer.request.__dict__.pop("_content", None)
         return response
-
-    async def close(self) -> None:
-        """Close the connections."""
-        await self._client.aclose()
 
     def _target(self, request: Request) -> str:
         return self._url + request.path if request.path else self._original if self._path_given else self._url + "/"
 
 
-class _Body(httpx.AsyncByteStream):
-    """A body that can be let go of, and that knows whether it was asked for to its end."""
+class _Connection:
+    """A client with one connection, and the socket under it, by which another thread can end a request."""
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+    def __init__(self, client: httpx.Client) -> None:
+        self.client = client
+        self._socket: socket.socket | None = None
+
+    def trace(self, event: str, info: dict[str, Any]) -> None:
+        """Take httpcore's events: a connection that was made is the last one until the next is."""
+        if event in ("connection.connect_tcp.complete", "connection.start_tls.complete", "proxy.start_tls.complete"):
+            self._socket = info["return_value"].get_extra_info("socket")
+
+    def cut(self) -> None:
+        """End what the connection is about, at once."""
+        if self._socket is not None:
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+
+class _Body(httpx.SyncByteStream):
+    """A body in pieces that can be let go of, and that knows whether it was asked for to its end."""
+
+    def __init__(self, parts: tuple[bytes, ...]) -> None:
+        self.parts = parts
+        self.size = sum(map(len, parts))
         self.sent = False
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        yield self.data
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self.parts
         self.sent = True
 
 
@@ -157,14 +222,22 @@ def hide_password(url: str) -> str:
 
 
 def compressor(name: str) -> Compress:
-    """Return the function that compresses a body; both release the interpreter's lock while they work."""
-    if name == "gzip":
-        from isal import igzip  # noqa: PLC0415 (only who compresses pays for the import)
+    """
+    Return the function that compresses the pieces of a body to one stream, again in pieces.
 
-        return lambda body: igzip.compress(body, 1)
+    One stream, since servers read only the first of several. Both libraries release the interpreter's lock while they work.
+    """
+    if name == "gzip":
+        from isal import isal_zlib  # noqa: PLC0415 (only who compresses pays for the import)
+
+        return lambda parts: _squeeze(isal_zlib.compressobj(1, wbits=31), parts)
     import zstandard  # noqa: PLC0415
 
-    return lambda body: zstandard.ZstdCompressor(level=1).compress(body)
+    return lambda parts: _squeeze(zstandard.ZstdCompressor(level=1).compressobj(), parts)
+
+
+def _squeeze(stream: Any, parts: Iterable[bytes]) -> tuple[bytes, ...]:
+    return (*map(stream.compress, parts), stream.flush())
 
 
 def _explain(exc: Exception) -> str:

@@ -239,7 +239,7 @@ class World:
             yield pipeline
             assert not self.imbalances(checkpoint)
         finally:
-            await files.close()
+            files.close()
             await transport.close()
             checkpoint.close()
 

@@ -7,12 +7,12 @@ The answer is asked to hold only what is needed (`filter_path`); it counts for n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
 from shipper.core.accounting import taken
-from shipper.core.model import Advice, Buffer, Ended, Fate, Outcome, Piece, Refused, Request, Response, count_lines
+from shipper.core.model import Advice, Ended, Fate, Outcome, Piece, Refused, Request, Response, count_lines
 from shipper.core.verdicts import Verdict, judge_item, judge_response
 
 CONTENT_TYPE = ("content-type", "application/x-ndjson")
@@ -20,6 +20,10 @@ _PATH = (
     "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
 )
 _REASON_LENGTH = 2000
+_PART_BYTES = 256 * 1024
+_TABLE = 0x1000
+_PLAIN = tuple(b'%x"}}\n' % number for number in range(_TABLE))
+_PADDED = tuple(b'%03x"}}\n' % number for number in range(_TABLE))
 
 
 class _Cause(msgspec.Struct):
@@ -62,13 +66,45 @@ def encode_bulk(pieces: Sequence[Piece], *, require_data_stream: bool) -> Reques
         require_data_stream: Ask the store to refuse an index that is no data stream (Elasticsearch knows this
             parameter, OpenSearch refuses it).
     """
-    parts: list[Buffer] = []
-    for piece in pieces:
-        action = f'{{"create":{{"_index":"{piece.source.target}","_id":"{piece.source.key}-'.encode()
-        for number, line in enumerate(piece.lines, piece.first):
-            parts += (action, b'%x"}}\n' % number, line, b"\n")
     path = _PATH + "&require_data_stream=true" if require_data_stream else _PATH
-    return Request("POST", path, b"".join(parts), (CONTENT_TYPE,))
+    return Request("POST", path, headers=(CONTENT_TYPE,), parts=in_parts(pieces, _with_actions))
+
+
+def in_parts(pieces: Sequence[Piece], encode: Callable[[Piece], list[bytes]]) -> tuple[bytes, ...]:
+    """Encode pieces one by one and join what comes to bodies in parts: many small files become one, large ones stay apart."""
+    parts: list[bytes] = []
+    waiting: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        waiting += encode(piece)
+        size += piece.size
+        if size >= _PART_BYTES:
+            parts.append(b"".join(waiting))
+            waiting, size = [], 0
+    return (*parts, b"".join(waiting)) if waiting else tuple(parts)
+
+
+def _with_actions(piece: Piece) -> list[bytes]:
+    """
+    Put an action line before every line of a piece.
+
+    No Python runs per line: the last three digits of the line numbers come ready from a table, and what stands before them
+    is the same for 4,096 lines. Every line is followed by the newline and the action of the next one.
+    """
+    action = f'{{"create":{{"_index":"{piece.source.target}","_id":"{piece.source.key}-'.encode()
+    result: list[bytes] = []
+    done, count = 0, len(piece.lines)
+    while done < count:
+        high, low = divmod(piece.first + done, _TABLE)
+        size = min(count - done, _TABLE - low)
+        block = [b"\n%b%x" % (action, high) if high else b"\n" + action] * (3 * size)
+        block[1::3] = (_PADDED if high else _PLAIN)[low : low + size]
+        block[2::3] = piece.lines[done : done + size]
+        result += block
+        done += size
+    result[0] = result[0][1:]
+    result.append(b"\n")
+    return result
 
 
 def decode_bulk(pieces: Sequence[Piece], response: Response) -> Outcome:
@@ -81,16 +117,23 @@ def decode_bulk(pieces: Sequence[Piece], response: Response) -> Outcome:
     """
     if not 200 <= response.status < 300:
         return whole(pieces, judge_response(response.status), _describe(response))
+    count = count_lines(pieces)
+    if response.body == _all_created(count):
+        return Outcome(taken(pieces))
     try:
         answer = _decoder.decode(response.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
         return whole(pieces, Advice.RETRY, f"the answer is not one of a _bulk request ({exc})")
-    count = count_lines(pieces)
     if len(answer.items) != count:
         return whole(pieces, Advice.RETRY, f"the answer has {len(answer.items)} items for {count} records")
     if not answer.errors and all(item.create.status in (200, 201) for item in answer.items):
         return Outcome(taken(pieces))
     return _sort(pieces, answer.items)
+
+
+def _all_created(count: int) -> bytes:
+    """The answer of every day, as both products write it: compared as a whole, without an object per item."""
+    return b'{"errors":false,"items":[' + b",".join([b'{"create":{"status":201}}'] * count) + b"]}"
 
 
 def whole(pieces: Sequence[Piece], advice: Advice, reason: str) -> Outcome:
@@ -117,7 +160,7 @@ def _sort(pieces: Sequence[Piece], items: list[_Item]) -> Outcome:
                 kept.append(position)
                 reasons.setdefault(verdict, f"{result.status} {result.error or ''}".strip())
             elif verdict is Verdict.REFUSED:
-                line = bytes(piece.lines[position])
+                line = piece.lines[position]
                 refused.append(
                     Refused(piece.source, piece.first + position, line, str(result.error or ""), result.status)
                 )

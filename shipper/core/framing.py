@@ -6,8 +6,9 @@ needs no buffer of its own, and 10,000 files cost no memory. A chunk is checked 
 something in it is wrong is it looked at line by line. Rules:
 
 1. Lines end at LF and nowhere else. `splitlines` splits at U+2028 and others, which may stand raw in a JSON string.
-2. The fast check proves that each line is one object: the parser found as many values as there are newlines, and the
-   values joined by newlines are the chunk again, byte by byte. (The parser splits by values, not by lines.)
+2. The fast check proves that each line is one object: the parser found as many values as there are lines, and every line
+   begins with `{` and ends with `}`. (The parser splits by values, not by lines; but no value can hold a newline between
+   a `}` and a `{`, so none reaches over the end of a line, and each line has at least one.)
 3. Every newline counts for the line number, also that of an empty or a bad line.
 4. NUL bytes around a line are no part of it: a writer that keeps its offset over a truncation leaves a run of them.
 5. Nothing is dropped here: a bad line comes back as `Refused` with its bytes.
@@ -15,10 +16,15 @@ something in it is wrong is it looked at line by line. Rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import itemgetter
+
 import msgspec
 
-from shipper.core.model import Checked, Chunk, Piece, Refused
+from shipper.core.model import TAIL_BYTES, Checked, Chunk, Piece, Position, Refused, Source
 
+_first, _last = itemgetter(0), itemgetter(-1)
+_OPENED, _CLOSED = {ord("{")}, {ord("}")}
 _BOM = b"\xef\xbb\xbf"
 _decoder = msgspec.json.Decoder(type=msgspec.Raw)
 
@@ -28,41 +34,48 @@ def whole_lines(data: bytes) -> int:
     return data.rfind(b"\n") + 1
 
 
-def check(chunk: Chunk) -> Checked:
+def check(source: Source, start: Position, data: bytes) -> Checked:
     """
-    Find out which lines of a chunk can be sent.
+    Find out which lines of a file can be sent.
 
     Args:
-        chunk: Whole lines; only the last line of a finished file may lack its newline.
+        source: The file.
+        start: Where *data* stands in it.
+        data: Whole lines; only the last line of a finished file may lack its newline.
 
     Returns:
-        Every line of the chunk as part of a piece or as refused; empty lines as neither.
+        Every line as part of a piece or as refused; empty lines as neither.
     """
-    data = chunk.data
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()  # what follows the last newline is no line
+    end = Position(start.offset + len(data), start.line + len(lines))
+    chunk = Chunk(source, start, end, data[-TAIL_BYTES:])
+    if _all_good(data, lines):
+        return Checked(chunk, (Piece(source, start.line, lines, len(data)),))
+    return _check_each(chunk, lines)
+
+
+def _all_good(data: bytes, lines: list[bytes]) -> bool:
     try:
-        lines = _decoder.decode_lines(data)
-        good = (
-            data.count(b"\n") == len(lines) == data.count(b"\n{") + 1
-            and data.startswith(b"{")
-            and b"\n".join(lines) + b"\n" == data
+        return (
+            data.endswith(b"\n")
+            and len(_decoder.decode_lines(data)) == len(lines)
+            and all(lines)
+            and set(map(_first, lines)) == _OPENED
+            and set(map(_last, lines)) == _CLOSED
             and (data.isascii() or bool(data.decode()))
         )
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        good = False
-    if good:
-        return Checked(chunk, (Piece(chunk.source, chunk.start.line, lines, len(data)),))
-    return _check_each(chunk)
+        return False
 
 
-def _check_each(chunk: Chunk) -> Checked:
+def _check_each(chunk: Chunk, lines: Sequence[bytes]) -> Checked:
     pieces: list[Piece] = []
     bad: list[Refused] = []
     run: list[bytes] = []
     empty = 0
     offset = chunk.start.offset
-    lines = chunk.data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()  # what follows the last newline is no line
     for number, line in enumerate(lines, chunk.start.line):
         bare = (line.removeprefix(_BOM) if offset == 0 else line).strip(b" \t\r\0")
         fault = _fault(bare) if bare else ""
@@ -76,7 +89,7 @@ def _check_each(chunk: Chunk) -> Checked:
             bad.append(Refused(chunk.source, number, line, fault, offset=offset))
         offset += len(line) + 1
     if run:
-        pieces.append(_piece(chunk, chunk.start.line + len(lines), run))
+        pieces.append(_piece(chunk, chunk.end.line, run))
     return Checked(chunk, tuple(pieces), tuple(bad), empty)
 
 

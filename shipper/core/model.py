@@ -9,9 +9,6 @@ from enum import Enum
 TAIL_BYTES = 64
 """How much of a file before an offset is remembered, to notice when it was rewritten."""
 
-Buffer = bytes | memoryview
-"""One line without its newline. The fast check yields objects with a buffer, not `bytes`; both can be joined."""
-
 
 @dataclass(frozen=True, slots=True)
 class Source:
@@ -43,20 +40,18 @@ ORIGIN = Position()
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """
-    Whole lines as they stand in a file.
+    Whole lines of a file, by where they stand.
 
     Args:
         source: The file.
         start: Where the lines begin.
         end: Where they end, after the last newline.
-        data: The bytes between the two; empty for a line that is too long to be held.
         tail: The last bytes before *end*.
     """
 
     source: Source
     start: Position
     end: Position
-    data: bytes
     tail: bytes
 
     @property
@@ -68,12 +63,6 @@ class Chunk:
     def size(self) -> int:
         """How many bytes of the file it is, held or not."""
         return self.end.offset - self.start.offset
-
-
-def make_chunk(source: Source, start: Position, data: bytes) -> Chunk:
-    """Build the chunk of *data*, which begins at *start*; only a finished file's last line may lack its newline."""
-    lines = data.count(b"\n") + (not data.endswith(b"\n"))
-    return Chunk(source, start, Position(start.offset + len(data), start.line + lines), data, data[-TAIL_BYTES:])
 
 
 class Fate(Enum):
@@ -113,14 +102,14 @@ class Piece:
 
     source: Source
     first: int
-    lines: Sequence[Buffer]
+    lines: Sequence[bytes]
     size: int
     fate: Fate = Fate.DELIVERED
 
     def sub(self, start: int, stop: int) -> Piece:
         """Take the lines from *start* up to *stop*."""
         lines = self.lines[start:stop]
-        return Piece(self.source, self.first + start, lines, sum(map(len_of, lines)), self.fate)
+        return Piece(self.source, self.first + start, lines, sum(map(len, lines)) + len(lines), self.fate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,8 +135,8 @@ class Checked:
 
     @property
     def held(self) -> int:
-        """Bytes in memory: those of the chunk, or the head of a line that is too long to be held."""
-        return len(self.chunk.data) or sum(len(refused.data) for refused in self.bad)
+        """Bytes in memory."""
+        return sum(piece.size for piece in self.pieces) + sum(len(refused.data) for refused in self.bad)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +158,21 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request as the transport needs it; *path* is relative to the sink's URL."""
+    """
+    A request as the transport needs it.
+
+    Args:
+        method, headers: As HTTP has them.
+        path: Relative to the sink's URL.
+        body: The whole body.
+        parts: In its place, pieces that make up the body: joining megabytes costs more than sending them one by one.
+    """
 
     method: str
     path: str
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
+    parts: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +213,6 @@ class Outcome:
     advice: Advice = Advice.DONE
     reason: str = ""
     retry_after_s: float | None = None
-
-
-def len_of(line: Buffer) -> int:
-    """Length of a line in bytes, whatever kind of buffer holds it."""
-    return len(memoryview(line))
 
 
 def count_lines(pieces: Sequence[Piece]) -> int:

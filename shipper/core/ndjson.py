@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from shipper.core.accounting import taken
-from shipper.core.bulk import CONTENT_TYPE, whole
-from shipper.core.model import Buffer, Outcome, Piece, Request, Response, count_lines
+from shipper.core.bulk import CONTENT_TYPE, in_parts, whole
+from shipper.core.model import Outcome, Piece, Request, Response, count_lines
 from shipper.core.verdicts import judge_response
 
 LINES_HEADER = "shipper-lines"
@@ -20,11 +20,12 @@ _MAX_HEADER = 4096  # servers take 8 KiB for one header or for all of them toget
 
 def encode_lines(pieces: Sequence[Piece]) -> Request:
     """Build the request that carries every line of *pieces*; they must satisfy `header_fits`."""
-    parts: list[Buffer] = []
-    for piece in pieces:
-        for line in piece.lines:
-            parts += (line, b"\n")
-    return Request("POST", "", b"".join(parts), (CONTENT_TYPE, (LINES_HEADER, _header(pieces))))
+    headers = (CONTENT_TYPE, (LINES_HEADER, _header(pieces)))
+    return Request("POST", "", headers=headers, parts=in_parts(pieces, _as_they_are))
+
+
+def _as_they_are(piece: Piece) -> list[bytes]:
+    return [b"\n".join(piece.lines), b"\n"]
 
 
 def decode_lines(pieces: Sequence[Piece], response: Response) -> Outcome:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from shipper.core.model import Piece, Position, Source, make_chunk
+from shipper.core.framing import check
+from shipper.core.model import Checked, Piece, Position, Source
 
 SOURCE = Source("shop-web-7-k3v9.0", "logs-shop.jsonlog-prod", "/logs/shop.jsonl")
 
 
-def chunk(data: bytes, *, offset: int = 0, line: int = 0, source: Source = SOURCE):
-    return make_chunk(source, Position(offset, line), data)
+def checked(data: bytes, *, offset: int = 0, line: int = 0, source: Source = SOURCE) -> Checked:
+    return check(source, Position(offset, line), data)
 
 
 def piece(*lines: bytes, first: int = 0, key: str = "k") -> Piece:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from shipper.core.acks import AckTracker
 from shipper.core.model import Fate, Source
-from tests.core.support import chunk
+from tests.core.support import checked
 
 
 @given(st.data(), st.integers(1, 3), st.integers(1, 12))
@@ -25,9 +25,9 @@ def test_the_committed_place_is_the_contiguous_prefix(data: st.DataObject, files
         if todo and (not waiting or data.draw(st.booleans())):
             file = todo.pop(data.draw(st.integers(0, len(todo) - 1)))
             offset, line = ends[file]
-            new = chunk(
+            new = checked(
                 b"{}\n" * data.draw(st.integers(1, 3)), offset=offset, line=line, source=Source(str(file), "", "")
-            )
+            ).chunk
             ends[file] = (new.end.offset, new.end.line)
             tracker.sent(new)
             waiting.append(new)

@@ -42,7 +42,7 @@ def test_a_server_reads_what_was_meant(given_pieces: tuple[Piece, ...]) -> None:
     """The body is pairs of an action with the line's own id and target, and the line's bytes."""
     request = encode_bulk(given_pieces, require_data_stream=False)
     assert (request.method, dict(request.headers)["content-type"]) == ("POST", "application/x-ndjson")
-    body = request.body.split(b"\n")
+    body = b"".join(request.parts).split(b"\n")
     assert body.pop() == b""
     actions = [json.loads(a) for a in body[::2]]
     assert [a["create"]["_id"] for a in actions] == ids(given_pieces)

@@ -9,9 +9,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shipper.core import framing
-from shipper.core.framing import check, whole_lines
+from shipper.core.framing import whole_lines
 from shipper.core.model import Checked, Piece, Position
-from tests.core.support import SOURCE, chunk
+from tests.core.support import SOURCE, checked
 
 AWKWARD = [
     b'{"a":1}', b"{}", b'{"s":"\xe2\x80\xa8\xe2\x80\xa9\xc2\x85"}', b'{"s":"a\\nb"}', b" {} ", b"{}\r", b"\r", b"", b" ",
@@ -21,17 +21,22 @@ AWKWARD = [
 any_lines = st.lists(st.sampled_from(AWKWARD) | st.binary(max_size=12), max_size=8)
 
 
-def content(checked: Checked) -> dict[int, tuple[str, bytes]]:
+def content(of: Checked) -> dict[int, tuple[str, bytes]]:
     """What each line was taken for, by its number."""
     found: dict[int, tuple[str, bytes]] = {}
-    for piece in checked.pieces:
+    for piece in of.pieces:
         for number, line in enumerate(piece.lines, piece.first):
             assert number not in found
-            found[number] = ("good", bytes(line))
-    for refused in checked.bad:
+            found[number] = ("good", line)
+    for refused in of.bad:
         assert refused.line not in found
         found[refused.line] = ("bad", refused.data)
     return found
+
+
+def slowly(data: bytes) -> Checked:
+    lines = data.removesuffix(b"\n").split(b"\n")
+    return framing._check_each(checked(data).chunk, lines)
 
 
 def is_object(line: bytes) -> bool:
@@ -52,8 +57,8 @@ def test_each_line_is_good_bad_or_empty(lines: list[bytes], ended: bool, offset:
     data = b"\n".join(lines) + b"\n" * ended
     if not data:
         return
-    checked = check(chunk(data, offset=offset, line=first))
-    found = content(checked)
+    taken = checked(data, offset=offset, line=first)
+    found = content(taken)
     parts = data.split(b"\n")
     if not parts[-1]:
         parts.pop()
@@ -71,8 +76,8 @@ def test_each_line_is_good_bad_or_empty(lines: list[bytes], ended: bool, offset:
             assert not bare
         place += len(line) + 1
     assert not found
-    assert checked.chunk.end == Position(offset + len(data), first + len(parts))
-    assert all(p.size >= sum(len(bytes(x)) for x in p.lines) for p in checked.pieces)
+    assert taken.chunk.end == Position(offset + len(data), first + len(parts))
+    assert all(p.size >= sum(len(x) for x in p.lines) for p in taken.pieces)
 
 
 @given(
@@ -81,7 +86,7 @@ def test_each_line_is_good_bad_or_empty(lines: list[bytes], ended: bool, offset:
 def test_fast_and_slow_agree(records: list[dict[str, str | None]]) -> None:
     """The fast check and the look at each line find the same pieces in good lines."""
     data = b"".join(json.dumps(r, ensure_ascii=False).encode("utf-8", "ignore") + b"\n" for r in records)
-    fast, slow = check(chunk(data)), framing._check_each(chunk(data))
+    fast, slow = checked(data), slowly(data)
     assert content(fast) == content(slow)
     assert [(p.first, p.size) for p in fast.pieces] == [(p.first, p.size) for p in slow.pieces]
 
@@ -90,7 +95,7 @@ def test_fast_and_slow_agree(records: list[dict[str, str | None]]) -> None:
 def test_the_fast_check_takes_nothing_the_slow_one_refuses(lines: list[bytes]) -> None:
     """Whatever the fast check lets through is what the look at each line finds."""
     data = b"\n".join(lines) + b"\n"
-    assert content(check(chunk(data))) == content(framing._check_each(chunk(data)))
+    assert content(checked(data)) == content(slowly(data))
 
 
 @pytest.mark.parametrize(
@@ -106,28 +111,28 @@ def test_the_fast_check_takes_nothing_the_slow_one_refuses(lines: list[bytes]) -
 )
 def test_a_bad_line_says_what_is_wrong_and_spares_its_neighbours(line: bytes, reason: str) -> None:
     """A bad line is refused with its reason and place, and the lines around it are good."""
-    checked = check(chunk(b"{}\n" + line + b"\n{}\n", offset=10, line=3))
-    (refused,) = checked.bad
+    taken = checked(b"{}\n" + line + b"\n{}\n", offset=10, line=3)
+    (refused,) = taken.bad
     assert reason in refused.reason
     assert (refused.line, refused.offset, refused.data) == (4, 13, line)
-    assert [(p.first, [bytes(x) for x in p.lines]) for p in checked.pieces] == [(3, [b"{}"]), (5, [b"{}"])]
+    assert [(p.first, list(p.lines)) for p in taken.pieces] == [(3, [b"{}"]), (5, [b"{}"])]
 
 
 def test_duplicate_keys_are_the_stores_business() -> None:
     """A line with a key twice is sent as it is."""
-    assert bytes(check(chunk(b'{"a":1,"a":2}\n')).pieces[0].lines[0]) == b'{"a":1,"a":2}'
+    assert checked(b'{"a":1,"a":2}\n').pieces[0].lines[0] == b'{"a":1,"a":2}'
 
 
 def test_a_byte_order_mark_is_taken_only_at_the_start() -> None:
     """A BOM before the first line of a file is left out; elsewhere it makes a line bad."""
-    assert bytes(check(chunk(b"\xef\xbb\xbf{}\n")).pieces[0].lines[0]) == b"{}"
-    assert check(chunk(b"\xef\xbb\xbf{}\n", offset=5)).bad
+    assert checked(b"\xef\xbb\xbf{}\n").pieces[0].lines[0] == b"{}"
+    assert checked(b"\xef\xbb\xbf{}\n", offset=5).bad
 
 
 def test_nul_runs_are_no_part_of_a_line() -> None:
     """A run of NULs before a record, as a stale writer leaves it, does not cost the record."""
-    checked = check(chunk(b'\0\0\0\0{"a":1}\n\0\0\n'))
-    assert content(checked) == {0: ("good", b'{"a":1}')}
+    taken = checked(b'\0\0\0\0{"a":1}\n\0\0\n')
+    assert content(taken) == {0: ("good", b'{"a":1}')}
 
 
 @given(st.lists(st.sampled_from([b"\n", b"a", b"\r\n"])).map(b"".join))
