@@ -92,18 +92,18 @@ class Transport:
                 response = await asyncio.shield(work)
         except BaseException as exc:
             connection.cut()
+            work.add_done_callback(connection.close)
             if isinstance(exc, TimeoutError):
                 text = f"{self.url}: timed out: no whole answer within {self._timeout_s:g} s"
                 raise SinkUnavailable(text) from exc
             raise
-        finally:
-            work.add_done_callback(lambda done: self._give_back(connection, done))
+        self._idle.append(connection)
         return response
 
     async def close(self) -> None:
         """Close the connections; a request that is still under way is cut off."""
         for connection in self._idle:
-            connection.client.close()
+            connection.close()
         self._idle.clear()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
@@ -116,12 +116,6 @@ class Transport:
             follow_redirects=False,
             verify=self._context,
         )
-
-    def _give_back(self, connection: _Connection, done: asyncio.Future[Response]) -> None:
-        if done.cancelled() or done.exception() is not None:
-            connection.client.close()
-        else:
-            self._idle.append(connection)
 
     def _send(self, connection: _Connection, request: Request | Callable[[], Request]) -> Response:
         if not isinstance(request, Request):
@@ -168,6 +162,12 @@ class _Connection:
         """Take httpcore's events: a connection that was made is the last one until the next is."""
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete", "proxy.start_tls.complete"):
             self._socket = info["return_value"].get_extra_info("socket")
+
+    def close(self, done: asyncio.Future[Response] | None = None) -> None:
+        """Close the client, now or when its last request has come to an end."""
+        if done is not None and not done.cancelled():
+            done.exception()  # nobody else asks for it
+        self.client.close()
 
     def cut(self) -> None:
         """End what the connection is about, at once."""
