@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from shipper.core.model import Request, Response
 from shipper.errors import ConfigError, SinkUnavailable
 from shipper.transport import Transport, check_url, compressor, hide_password
+from tests.fakes import until
 
 PASSWORD = "s3cret"
 
@@ -247,6 +248,10 @@ def test_credentials_are_sent_and_redirects_are_not_followed() -> None:
     assert seen[0].headers["authorization"].startswith("Basic ")
 
 
+def holders(body: bytes) -> list[str]:
+    return [type(o).__name__ + repr(o)[:80] for o in gc.get_referrers(body) if type(o).__name__ not in ("frame", "cell")]
+
+
 def test_a_body_is_let_go_of_with_its_answer() -> None:
     """After the answer nothing holds the request's body, even without the collector of cycles."""
     with socket.create_server(("127.0.0.1", 0)) as server:
@@ -260,14 +265,15 @@ def test_a_body_is_let_go_of_with_its_answer() -> None:
 
         threading.Thread(target=work, daemon=True).start()
 
-        async def go() -> int:
+        async def go() -> list[str]:
             transport = Transport(f"http://127.0.0.1:{server.getsockname()[1]}")
             body = bytes(3_000_000)
             gc.collect()
             gc.disable()
             try:
                 await transport.send(Request("POST", "/", body))
-                return [type(o).__name__ + repr(o)[:80] for o in gc.get_referrers(body) if not hasattr(o, "f_code")]
+                await until(lambda: not holders(body), "the sender's thread to come to its end")
+                return holders(body)
             finally:
                 gc.enable()
                 await transport.close()
