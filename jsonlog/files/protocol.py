@@ -16,6 +16,7 @@ import contextlib
 import errno
 import os
 import re
+import stat
 from dataclasses import dataclass
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
@@ -40,7 +41,7 @@ SUFFIX = ".jsonl"
 NOLOCK = ".nolock"
 _RUN_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's base 32: no letter that looks like a digit
 _RUN_LENGTH = 16
-_MAX_SERVICE = 80
+MAX_SERVICE = 80
 _MAX_HOST = 60
 _NAME = (  # compiled at its first use: writers never need it
     r"(?P<service>[A-Za-z0-9_.%]{1,80})-(?P<host>[A-Za-z0-9_.%]{1,60})-(?P<pid>[0-9]{1,10})"
@@ -64,7 +65,7 @@ class PartName:
     @property
     def stem(self) -> str:
         """The file name without `.jsonl` (and `.nolock`): what the ids of its lines begin with."""
-        return f"{encode_piece(self.service, _MAX_SERVICE)}-{encode_piece(self.host, _MAX_HOST)}-{self.pid}-{self.run}.{self.part}"
+        return f"{encode_piece(self.service, MAX_SERVICE)}-{encode_piece(self.host, _MAX_HOST)}-{self.pid}-{self.run}.{self.part}"
 
     def __str__(self) -> str:
         return self.stem + ("" if self.locked else NOLOCK) + SUFFIX
@@ -130,40 +131,76 @@ def parse_name(name: str) -> PartName | None:
     return part if str(part) == name else None
 
 
-def create_part(directory: str, name: PartName, mode: int) -> tuple[int, str]:
+def create_part(directory: str, name: PartName, mode: int, group: int = -1) -> tuple[int, str]:
     """
     Create a part and make it visible under its name, already locked.
 
     Args:
         directory: An existing directory.
         name: The part's facts; `locked` is what one hopes for.
-        mode: Permission bits, set whatever the umask is, so that a sidecar's group can read.
+        mode: Permission bits, set whatever the umask is, so that a sidecar's group can read. Where the file system or
+            the user's rights do not allow mode or group, the part has others.
+        group: Its group, by number; -1: what the system gives it.
 
     Returns:
         The descriptor (append only, closed on exec, lock held) and the path. Where the file system knows no `flock`,
         the path ends in `.nolock.jsonl`.
 
     Raises:
-        OSError: The directory is gone, full or not writable; nothing is left behind.
+        OSError: The directory is gone, full or not writable, or somebody replaced the file while it was made; nothing
+            is left behind.
     """
+    pid = os.getpid()
     temporary = os.path.join(directory, f".{name}.tmp")  # noqa: PTH118 (a Path costs more than the call it wraps)
     flags = (
         os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
     )
     fd = os.open(temporary, flags, 0o600)
     try:
-        if hasattr(os, "fchmod"):
-            os.fchmod(fd, mode)
+        _give(fd, mode, group)
         if not _lock(fd):
             name = PartName(name.service, name.host, name.pid, name.run, name.part, locked=False)
         path = os.path.join(directory, str(name))  # noqa: PTH118
-        os.rename(temporary, path)  # noqa: PTH104
+        _publish(fd, temporary, path, pid)
     except BaseException:
         os.close(fd)
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)  # noqa: PTH108
+        if os.getpid() == pid:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)  # noqa: PTH108
         raise
     return fd, path
+
+
+def _give(fd: int, mode: int, group: int) -> None:
+    if group >= 0 and hasattr(os, "fchown"):
+        with contextlib.suppress(OSError):
+            os.fchown(fd, -1, group)
+    if hasattr(os, "fchmod"):
+        with contextlib.suppress(OSError):
+            os.fchmod(fd, mode)
+
+
+def _publish(fd: int, temporary: str, path: str, pid: int) -> None:
+    if os.getpid() != pid:  # forked in the middle: it is the parent's
+        raise OSError(errno.ECHILD, os.strerror(errno.ECHILD))
+    os.rename(temporary, path)  # noqa: PTH104
+    if _is_replaced(fd, path):
+        raise PermissionError(errno.EPERM, "somebody replaced the file while it was made", path)
+
+
+def _is_replaced(fd: int, path: str) -> bool:
+    """
+    Tell whether the path leads to another file than the descriptor: who may write to the directory can do that.
+
+    Some file systems of the FUSE kind number a file differently by its path, so an empty file of this user's with no
+    other name is believed.
+    """
+    here = os.fstat(fd)
+    there = os.lstat(path)
+    if (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino):
+        return False
+    known = (stat.S_IFREG, here.st_uid, 1, 0)
+    return here.st_nlink == 0 or (stat.S_IFMT(there.st_mode), there.st_uid, there.st_nlink, there.st_size) != known
 
 
 def move_high(fd: int) -> int:

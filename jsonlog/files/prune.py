@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from jsonlog.files.protocol import PartName, parse_name, writer_alive
+from jsonlog.files.protocol import MAX_SERVICE, PartName, encode_piece, parse_name, writer_alive
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
@@ -112,12 +112,13 @@ def _is_over(part: Found, bounds: Bounds, total: int, now: float) -> bool:
 
 
 def _find(directory: str, service: str | None) -> Iterator[Found]:
+    begin = "" if service is None else encode_piece(service, MAX_SERVICE) + "-"
     with os.scandir(directory) as entries:
         for entry in entries:
-            text = entry.name
-            is_leftover = text.startswith(".") and text.endswith(".tmp")
-            name = parse_name(text[1:-4] if is_leftover else text)
-            if name is None or (service is not None and name.service != service):
+            is_leftover = entry.name.startswith(".") and entry.name.endswith(".tmp")
+            text = entry.name[1:-4] if is_leftover else entry.name
+            name = parse_name(text) if text.startswith(begin) else None
+            if name is None:
                 continue
             try:
                 facts = entry.stat(follow_symlinks=False)

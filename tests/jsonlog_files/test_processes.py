@@ -206,7 +206,7 @@ def test_sigkill_loses_no_record_whose_call_returned(tmp_path):
 def test_many_processes_write_at_once_without_mixing(tmp_path):
     """8 processes, 5,000 records, rotated every 200 kB: every number of every run is there exactly once."""
     body = """
-    handler._writer._max_bytes = 200_000
+    log.removeHandler(handler); log.addHandler(jsonlog.ProcessFileHandler(sys.argv[1], max_bytes=200_000))
     for number in range(5000): log.info("n %d", number, extra={"pad": "x" * (number % 200)})
     """
     program = HEAD + textwrap.dedent(body)
@@ -226,7 +226,7 @@ def test_a_cleaner_that_follows_the_protocol_never_takes_a_file_from_its_writer(
             handler.close()
             log.info("n %d", number)
             os.write(1, os.path.basename(handler.path).encode() + b"\\n")
-            assert os.fstat(handler._writer._fd).st_nlink == 1, "the file was deleted under its writer"
+            assert os.fstat(handler._writer._run.parts.current.fd).st_nlink == 1, "the file was deleted under its writer"
         """
     )
     with subprocess.Popen([sys.executable, "-P", "-c", program, str(tmp_path)], stdout=subprocess.PIPE) as process:
@@ -322,11 +322,11 @@ def test_a_descriptor_taken_by_another_file_is_left_alone(tmp_path):
         """
         import time
         log.info("first")
-        taken = handler._writer._fd
+        taken = handler._writer._run.parts.current.fd
         os.close(taken)
         victim = os.open(sys.argv[1] + "/../victim", os.O_WRONLY | os.O_CREAT)
         os.dup2(victim, taken)
-        handler._writer._look_at = 0  # the look that is due once a second
+        handler._writer._run.parts.look_at = 0  # the look that is due once a second
         log.info("second")
         os.write(taken, b"still mine")
         """,

@@ -1,0 +1,368 @@
+"""
+One run: what a writer is in one process. It numbers finished lines and appends them to its part.
+
+Everything here happens under `lock`, which covers only number + write. But a signal handler, a finalizer or a fork may
+come at any call, and an exception out of any call. (CPython looks for signals after calls and at the end of loops,
+so between two statements without a call nothing can come.) Rules:
+
+1. `in_flight` holds the finished lines from before the first byte is written until they are counted, or given up. If an
+   exception arrives in between (KeyboardInterrupt), the next call compares the file's size and finishes what is missing.
+2. A record that arrives while this thread is already writing waits in `waiting` for the outer call. It can neither
+   deadlock nor take the outer call's number.
+3. A record that cannot be written uses up its number: the gap proves the loss. The file is cut back to its last whole
+   record. Unless the disk is full, the rest is tried once more on a new part.
+4. In a forked child this object is dead: whatever the fork interrupted belongs to the parent, and comes to nothing here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+import time
+from collections import deque
+
+from jsonlog.files.parts import Parts
+from jsonlog.files.protocol import new_run
+from jsonlog.files.stderr import say, to_stderr
+
+TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from jsonlog.files.folder import Folder
+    from jsonlog.files.part import Part
+    from jsonlog.files.policy import Policy
+
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # a new part would find no room either
+
+
+class Echo(bytes):
+    """A record that came while this thread was telling stderr something: perhaps made of that, where stderr is logged."""
+
+    __slots__ = ()
+
+
+class Run:
+    """
+    A `run`, its numbers from 0, and the parts it writes one after the other.
+
+    Args:
+        folder: Where its parts are made.
+        policy: How it writes.
+        begin_ticking: Called under the lock when `tick` should be called every so often until it returns false; tells
+            whether it will be. None: `tick` is not needed.
+
+    Attributes:
+        waiting: Records that came in during a write.
+        is_urgent: Whether one of them has to be flushed.
+        is_direct: Whether each record is written at once; else it may wait in the buffer.
+        ends_with_flush: Whether multiprocessing was told to write the buffer at the end of this process.
+        successors: The run that took over in a forked child, by its pid.
+    """
+
+    __slots__ = (
+        "__weakref__", "_begin_ticking", "_buffer", "_buffered", "_flush_at", "_in_flight", "_is_busy", "_is_speaking",
+        "_is_ticking", "_lost", "_number", "_suffix", "_sync_at", "ends_with_flush", "is_direct", "is_owned", "is_urgent", "lock",
+        "name", "parts", "pid", "policy", "successors", "waiting",
+    )  # fmt: skip
+
+    def __init__(self, folder: Folder, policy: Policy, begin_ticking: Callable[[Run], bool] | None) -> None:
+        self.pid = os.getpid()
+        self.name = new_run()
+        self.parts = Parts(folder, policy, self.pid, self.name)
+        self.waiting: deque[bytes] = deque()
+        self.is_urgent = False
+        self.is_direct = not policy.buffer_bytes
+        self.ends_with_flush = False
+        self.successors: dict[int, Run] = {}
+        self.policy = policy
+        self.take_lock()
+        self._begin_ticking = begin_ticking
+        self._suffix = f',"run":"{self.name}","event":{{"sequence":'.encode()
+        self._in_flight: bytes | None = None
+        self._number = 0
+        self._lost = 0
+        self._is_busy = policy.syncs
+        self._is_speaking = self._is_ticking = False
+        self._buffer: list[bytes] = []
+        self._buffered = 0
+        self._flush_at = self._sync_at = 0.0
+
+    def take_lock(self) -> None:
+        """Begin with a fresh lock: at first, and when the one there was died with the thread that held it."""
+        self.lock = threading.RLock()
+        self.is_owned: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001 (as Condition uses it)
+
+    def die(self) -> None:
+        """Become what a forked child has of its parent's run: nothing. The descriptor is closed, never unlocked."""
+        self.parts.is_dead = True
+        self.waiting.clear()
+        self._in_flight = None
+        self._buffer = []
+        if self.parts.current is not None:
+            self.parts.current.close()
+        if not self.is_owned():
+            # The fork may have come while this thread was waiting for the lock, whose holder does not exist here.
+            with contextlib.suppress(RuntimeError):
+                self.lock._release_save()  # type: ignore[attr-defined]  # noqa: SLF001 (as Condition uses it)
+
+    def queue(self, line: bytes) -> None:
+        """Leave a record to the outer call, which is this thread's."""
+        self.waiting.append(Echo(line) if self._is_speaking else line)
+
+    def drain(self) -> None:
+        """Write what came in during a write. Looked at without the lock: what comes in later is written by its own call."""
+        while self.waiting:
+            with self.lock:
+                while self.waiting:
+                    try:
+                        line = self.waiting[0]
+                    except IndexError:  # a fork emptied it
+                        break
+                    if type(line) is Echo and self._lost:
+                        self._drop_echo()
+                    else:
+                        (self.append if self.is_direct else self.keep)(line, waiting=True)
+                if self.is_urgent:
+                    self.is_urgent = False
+                    self.flush()
+
+    def append(self, line: bytes, *, waiting: bool = False) -> None:
+        """
+        Number *line* and write it, whole or not at all.
+
+        Args:
+            line: One JSON object, `{…}`, without a newline.
+            waiting: Whether it is the first of `waiting`, which it then leaves.
+
+        Raises:
+            OSError: It cannot be written, and that is to be raised.
+        """
+        if self._in_flight is not None:
+            self._finish()
+        data = b"".join((line[:-1], self._suffix, b"%d}}\n" % self._number))
+        # No call stands between the two, so no signal can: the line is in exactly one of both places.
+        self._in_flight = data
+        if waiting:
+            if self.parts.is_dead:
+                return
+            self.waiting.popleft()
+        try:
+            parts = self.parts
+            part = parts.current
+            if part is None or part.size >= part.limit or time.monotonic() >= parts.look_at:
+                part = parts.make_ready()
+            done = os.write(part.fd, data)
+            if done == len(data):  # as in `_land`, without calls
+                part.size += done
+                self._number += 1
+                self._in_flight = None
+            else:
+                self._complete()
+            if self._is_busy:
+                self._settle()
+        except OSError as exc:
+            self._rescue(exc)
+
+    def keep(self, line: bytes, *, waiting: bool = False) -> None:
+        """Number *line* and put it into the buffer; write that if it is full or has waited for too long. As `append`."""
+        if self._in_flight is not None:
+            self._finish()
+        data = b"".join((line[:-1], self._suffix, b"%d}}\n" % (self._number + len(self._buffer))))
+        size = self._buffered + len(data)
+        now = time.monotonic()
+        if waiting and self.parts.is_dead:
+            return
+        # No call stands between these, as above.
+        self._buffer += [data]
+        self._buffered = size
+        if waiting:
+            self.waiting.popleft()
+        if size == len(data):
+            self._flush_at = now + self.policy.flush_interval_s
+        if size >= self.policy.buffer_bytes or now >= self._flush_at or not self._ticks():
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is in the buffer. As `append`."""
+        if self._in_flight is not None:
+            self._finish()
+        if not self._buffer:
+            return
+        data = b"".join(self._buffer)
+        # No call stands between these, as above.
+        self._in_flight = data
+        self._buffer = []
+        self._buffered = 0
+        try:
+            self.parts.make_ready()
+            self._complete()
+            if self._is_busy:
+                self._settle()
+        except OSError as exc:
+            self._rescue(exc)
+
+    def close(self) -> None:
+        """Write what is left and release the part; what comes later is written at once, to a new part."""
+        self.is_direct = True
+        try:
+            self.flush()
+        finally:
+            if self._in_flight is not None:
+                self._finish()
+            if self.parts.current is not None:
+                self.parts.leave(self.parts.current)
+            if self._lost:
+                lost, self._lost = self._lost, 0
+                say(f"{lost} records could not be written and went to stderr")
+
+    def tick(self) -> bool:
+        """
+        Write and sync what has waited for long enough; called by a thread of its own, without the lock.
+
+        Returns:
+            False when nothing is left to wait for: it is not called any more.
+        """
+        syncs = self.policy.sync_interval_s > 0
+        with self.lock:
+            part = self.parts.current
+            if not self._buffer and not (syncs and part is not None and part.size != part.synced):
+                self._is_ticking = False
+                return False
+            with contextlib.suppress(OSError):  # there is nobody to raise it to
+                self.flush()
+            part = self.parts.current
+        with contextlib.suppress(OSError):
+            self.drain()
+        if syncs and part is not None and time.monotonic() >= self._sync_at:
+            self._sync_at = time.monotonic() + self.policy.sync_interval_s
+            self.parts.sync(part.sync_beside)
+        return True
+
+    def _finish(self) -> None:
+        """Finish what an exception interrupted, wherever it was: nothing of it, a piece, or all of it may be there."""
+        with contextlib.suppress(OSError):  # who logged it has an exception already
+            try:
+                self._complete()
+            except OSError as exc:
+                self._rescue(exc)
+
+    def _complete(self) -> None:
+        """
+        Bring to the file what is missing of the lines in flight.
+
+        Raises:
+            OSError: It cannot be.
+        """
+        data = self._in_flight
+        if data is None:
+            return
+        part = self.parts.current or self.parts.open()
+        done = part.unfinished()
+        while done < len(data):
+            done += os.write(part.fd, data[done:] if done else data)
+        self._land(part, len(data))
+
+    def _land(self, part: Part, size: int) -> None:
+        """Count the first *size* bytes in flight as written: whole lines."""
+        data = self._in_flight
+        if data is None:
+            return
+        lines = data.count(b"\n", 0, size)
+        rest = data[size:] or None
+        part.size += size
+        self._number += lines
+        self._in_flight = rest
+
+    def _rescue(self, exc: OSError) -> None:
+        """Something failed: keep what is whole of the lines in flight, try the others once more, or give up."""
+        parts, part = self.parts, self.parts.current
+        if parts.is_dead:
+            return
+        if self._in_flight is None:  # written, but not synced
+            raise exc
+        if part is not None:
+            # An empty part that cannot be written is not followed by another one: they would be many.
+            is_hopeless = exc.errno in _FULL or (part.size == 0 and part.is_ours())
+            self._keep_whole_lines(part)
+            if self._in_flight is not None and not is_hopeless:
+                try:
+                    self._replace(part, exc)
+                    self._complete()
+                except OSError as again:
+                    exc = again
+                    if parts.current is not None:
+                        self._keep_whole_lines(parts.current)
+        if self._in_flight is not None and not parts.is_dead:
+            self._give_up(exc)
+
+    def _replace(self, part: Part, exc: OSError) -> None:
+        if self.parts.current is part:
+            if part.is_ours():
+                self._say(f"cannot write to {part.path}: {exc.strerror or exc}; a new part is opened")
+            self.parts.leave(part)
+
+    def _keep_whole_lines(self, part: Part) -> None:
+        """Count the whole lines that are there, and cut off half a one: nothing may follow it."""
+        data = self._in_flight
+        if data is None:
+            return
+        there = min(part.unfinished_anyway(), len(data))
+        kept = data.rfind(b"\n", 0, there) + 1
+        self._land(part, kept)
+        if there > kept and not part.cut():
+            self.parts.leave(part)
+
+    def _give_up(self, exc: OSError) -> None:
+        data = self._in_flight
+        if data is None:
+            return
+        lines = data.count(b"\n")
+        is_first = not self._lost
+        self._in_flight = None
+        self._number += lines
+        self._lost += lines
+        self._is_busy = True
+        if is_first:
+            self._say(f"cannot write to {self.parts.place}: {exc.strerror or exc}; records go to stderr until it can")
+        self._is_speaking = True
+        try:
+            for line in data.split(b"\n")[:-1]:
+                to_stderr(line)
+        finally:
+            self._is_speaking = False
+        if self.policy.raise_errors:
+            raise exc
+
+    def _drop_echo(self) -> None:
+        """Lose an echo of a loss, which would be told, and be logged again, and so on."""
+        self._number += 1 if self.is_direct else 0  # else the numbers after this one are given out already
+        self._lost += 1
+        self.waiting.popleft()
+
+    def _settle(self) -> None:
+        """Do after a write what only some need: tell that it works again, sync, see that `tick` is called."""
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            self._say(f"can write again; {lost} records before this one went to stderr or were lost")
+        self._is_busy = self.policy.syncs
+        part = self.parts.current
+        if part is not None and (self.policy.sync or (self.policy.sync_interval_s and not self._ticks())):
+            failed = self.parts.sync(part.sync)
+            if failed is not None and self.policy.raise_errors:
+                raise failed
+
+    def _ticks(self) -> bool:
+        """See that `tick` is called from now on; false where there can be no thread."""
+        if not self._is_ticking and self._begin_ticking is not None:
+            self._is_ticking = self._begin_ticking(self)
+        return self._is_ticking
+
+    def _say(self, text: str) -> None:
+        self._is_speaking = True
+        try:
+            say(text)
+        finally:
+            self._is_speaking = False
