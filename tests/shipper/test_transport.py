@@ -249,7 +249,9 @@ def test_credentials_are_sent_and_redirects_are_not_followed() -> None:
 
 
 def holders(body: bytes) -> list[str]:
-    return [type(o).__name__ + repr(o)[:80] for o in gc.get_referrers(body) if type(o).__name__ not in ("frame", "cell")]
+    return [
+        type(o).__name__ + repr(o)[:80] for o in gc.get_referrers(body) if type(o).__name__ not in ("frame", "cell")
+    ]
 
 
 def test_a_body_is_let_go_of_with_its_answer() -> None:
