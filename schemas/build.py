@@ -19,7 +19,7 @@ from schemas.compatibility import contract
 from schemas.fields import FIELDS, OWN, PROFILES, SAME, Field, Writer
 from schemas.record import LINE_FIELDS, ecs_schema, record_schema, tops
 from schemas.stores import STORES, Json
-from schemas.templates import index_template, properties
+from schemas.templates import bundle, properties
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -34,7 +34,7 @@ END = "<!-- end -->"
 
 BY_NAME = {row.name: row for row in FIELDS}
 
-__all__ = ["BY_NAME", "FILES", "LINE_FIELDS", "RELEASED", "ROOT", "example", "index_template", "main", "properties"]
+__all__ = ["BY_NAME", "FILES", "LINE_FIELDS", "RELEASED", "ROOT", "bundle", "example", "main", "properties"]
 
 
 # --- the tables for people -------------------------------------------------------------------------------------------
@@ -129,7 +129,7 @@ def _between_marks(path: str, made: str) -> str:
 
 
 def _template(store: Store, profile: Profile) -> str:
-    return _pretty(index_template(store, profile))
+    return _pretty(bundle(store, profile))
 
 
 FILES: dict[str, Callable[[], str]] = {

@@ -402,9 +402,9 @@ FIELDS: tuple[Field, ...] = (
 )
 
 
-Profile = Literal["jsonlog", "ecs", "foreign"]
-PROFILES: tuple[Profile, ...] = ("jsonlog", "ecs", "foreign")
-"""Our record, our record in names of ECS alone, and what other programs write."""
+Profile = Literal["jsonlog", "ecs", "foreign", "flat"]
+PROFILES: tuple[Profile, ...] = ("jsonlog", "ecs", "foreign", "flat")
+"""Our record, our record in names of ECS alone, what other programs write, and our record with its extras at the top."""
 
 IN_ECS: dict[str, str | None] = {
     "msecs": None,

@@ -95,8 +95,12 @@ def foreign_templates(store: Store) -> list[Json]:
         "match_mapping_type": "string",
         "mapping": _TEXT[store],
     }
-    rules: list[Json] = [{name: rule} for name, rule in _rules(store)]
-    return [{"text": text}, *rules]
+    return [{"text": text}, *top_level_templates(store)]
+
+
+def top_level_templates(store: Store) -> list[Json]:
+    """Say how a field of our record beside those of the table is indexed when it is first seen."""
+    return [{name: rule} for name, rule in _rules(store)]
 
 
 def _rules(store: Store) -> tuple[tuple[str, Json], ...]:
@@ -134,7 +138,8 @@ SETTINGS: Final[dict[Store, Json]] = {
     "opensearch": {
         "codec": "best_compression",
         "refresh_interval": "5s",
-        "mapping": {"ignore_malformed": True, "total_fields": {"limit": 1500}, "depth": {"limit": 20}},
+        # A word without a field is looked for in all of them, and OpenSearch does so in 1,024 at most.
+        "mapping": {"ignore_malformed": True, "total_fields": {"limit": 1000}, "depth": {"limit": 20}},
         "highlight": _HIGHLIGHT,
     },
 }
@@ -144,11 +149,10 @@ DATA_STREAM: Final[dict[Store, Json]] = {
     "opensearch": {"timestamp_field": {"name": "@timestamp"}},
 }
 
-BESIDE_MAPPINGS: Final[dict[Store, Json]] = {
-    "elasticsearch": {
-        "data_stream_options": {"failure_store": {"enabled": False}},
-        "lifecycle": {"enabled": True},
-    },
-    "opensearch": {},
+LIFECYCLE: Final[dict[Store, Json]] = {"elasticsearch": {"enabled": True}}
+"""The data stream lifecycle of a new stream, until an operator chooses; OpenSearch knows none in templates."""
+
+OPTIONS: Final[dict[Store, Json]] = {
+    "elasticsearch": {"data_stream_options": {"failure_store": {"enabled": False}}},
 }
-"""What else stands in `template`; OpenSearch knows neither a failure store nor a lifecycle there."""
+"""What else stands in an index template; OpenSearch has no failure store."""

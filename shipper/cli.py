@@ -124,12 +124,14 @@ def run(  # noqa: PLR0913 (one parameter per option)
 
 _Profiles = Annotated[
     list[str] | None,
-    typer.Option("--profile", help="jsonlog (the default), ecs or foreign; may be repeated.", metavar="NAME"),
+    typer.Option(
+        "--profile", help="jsonlog, ecs, foreign (all three where not given), flat; may be repeated.", metavar="NAME"
+    ),
 ]
 
 
 @app.command()
-def setup(
+def setup(  # noqa: PLR0913 (one parameter per option)
     *,
     to: _To = None,
     config: _Config = None,
@@ -142,6 +144,14 @@ def setup(
         str | None,
         typer.Option(help="rollover, or when to delete: 30d, ilm:30d; as it is, where not given.", metavar="WHAT"),
     ] = None,
+    custom: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A component template of yours to compose after ours, such as logs@custom; may be repeated; none: no "
+            "longer; as it is, where not given.",
+            metavar="NAME",
+        ),
+    ] = None,
     index_mode: Annotated[
         str | None, typer.Option(help="standard or logsdb (Elasticsearch); as it is, where not given.", metavar="MODE")
     ] = None,
@@ -152,12 +162,14 @@ def setup(
     with _errors():
         from shipper.commands.setup import Options  # noqa: PLC0415
         from shipper.commands.setup import setup as install  # noqa: PLC0415
+        from shipper.commands.templates import USUAL  # noqa: PLC0415
         from shipper.config import load_settings  # noqa: PLC0415
 
         options = Options(
-            profiles=profile or ("jsonlog",),
+            profiles=profile or USUAL,
             lifecycle=lifecycle,
             index_mode=index_mode,
+            custom=custom or None,
             kibana=kibana,
             dry_run=dry_run,
             export=export,
@@ -172,9 +184,10 @@ def check(to: _To = None, config: _Config = None, profile: _Profiles = None) -> 
     """Say what is missing in a store or differs, and what mends it; exits 1 if anything is."""
     with _errors():
         from shipper.commands.check import check as look  # noqa: PLC0415
+        from shipper.commands.templates import USUAL  # noqa: PLC0415
         from shipper.config import load_settings  # noqa: PLC0415
 
-        text, code = look(load_settings(config, {"to": to}), profile or ("jsonlog",))
+        text, code = look(load_settings(config, {"to": to}), profile or USUAL)
         print(text)  # noqa: T201
     raise typer.Exit(code)
 

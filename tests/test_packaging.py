@@ -40,7 +40,7 @@ def test_the_wheel_brings_two_packages_and_the_schemas_inside_the_shipper(wheel)
 def test_schemas_are_found_in_an_installation(wheel, tmp_path):
     """An installed shipper reads its templates from inside the package."""
     zipfile.ZipFile(wheel).extractall(tmp_path)
-    program = "import shipper.resources as r; print(r.__file__, r.load_schema('opensearch')['index_patterns'])"
+    program = "import shipper.resources as r; print(r.__file__, r.load_schema('opensearch')['/_index_template/jsonlog']['index_patterns'])"
     done = subprocess.run(
         [sys.executable, "-S", "-c", f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {program}"],
         cwd=tmp_path, capture_output=True, text=True, timeout=30, check=True,

@@ -8,44 +8,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
-from shipper.commands.check import (
-    JSON_HEADERS,
-    PRIVILEGES,
-    PROFILES,
-    Finding,
-    Json,
-    Store,
-    check_profiles,
-    find_store,
-    open_transport,
-    put,
-    refusal,
-    survey,
-    table,
-    template_name,
-    template_of,
-    with_choices,
-)
+from shipper.commands.check import survey
+from shipper.commands.lifecycle import ISM, before_templates, check_lifecycle, for_streams, lifecycle_component, policy
+from shipper.commands.store import PRIVILEGES, Finding, Json, find_store, open_transport, refusal, table
+from shipper.commands.templates import USUAL, Choices, bundle, check_profiles, chosen
 from shipper.config import Settings
 from shipper.core.model import Request
 from shipper.errors import ConfigError, SinkMisconfigured
 from shipper.resources import read_schema
 from shipper.transport import Transport
 
-POLICY = "jsonlog"
 OBJECTS = {"elasticsearch": "kibana.ndjson", "opensearch": "opensearch-dashboards.ndjson"}
 VIEWERS = {"elasticsearch": "Kibana", "opensearch": "OpenSearch Dashboards"}
 KIBANA_PRIVILEGES = (
     "the feature privilege Saved Objects Management: All (in OpenSearch Dashboards: write access to the tenant)"
 )
-_AGE = re.compile(r"[1-9][0-9]*[dhm]")
 _BOUNDARY = "jsonlog-shipper-saved-objects"
-_PATTERN = "logs-*.jsonlog*-*"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +39,16 @@ class Options:
         profiles: Whose templates.
         lifecycle: `rollover`, an age such as `30d`, `ilm:` and an age, or None to leave it as it is.
         index_mode: `standard` or `logsdb`, or None to leave it as it is.
+        custom: Component templates of the operator's, composed after ours; `none` alone for none; None as it is.
         kibana: URL of Kibana or OpenSearch Dashboards; None leaves it out.
         dry_run: Change nothing.
         export: Write files into this folder, and ask nobody.
     """
 
-    profiles: Sequence[str] = ("jsonlog",)
+    profiles: Sequence[str] = USUAL
     lifecycle: str | None = None
     index_mode: str | None = None
+    custom: Sequence[str] | None = None
     kibana: str | None = None
     dry_run: bool = False
     export: Path | None = None
@@ -87,7 +71,7 @@ def setup(settings: Settings, options: Options = Options()) -> tuple[str, int]:
     """
     check_profiles(options.profiles)
     if options.lifecycle is not None:
-        _check_lifecycle(options.lifecycle)
+        check_lifecycle(options.lifecycle)
     if options.index_mode not in (None, "standard", "logsdb"):
         raise ConfigError(f"--index-mode {options.index_mode}: give standard or logsdb")
     if options.export is not None:
@@ -101,11 +85,12 @@ async def _setup(settings: Settings, options: Options) -> tuple[str, int]:
     try:
         store = await find_store(transport)
         product = store.server.product
-        before, chosen = _choices(product, options)
-        findings = [await _policy(store, finding) for finding in before]
-        findings += await survey(store, options.profiles, chosen)
-        if options.lifecycle is not None and any(finding.what.startswith("data stream") for finding in findings):
-            findings.append(_existing(product, options.lifecycle))
+        choices = _choices(product, options)
+        before = after = list[Finding]()
+        if options.lifecycle is not None:
+            before = await before_templates(store, options.lifecycle)
+            after = await for_streams(store, options.lifecycle, before)
+        findings = [*before, *await survey(store, options.profiles, choices), *after]
         rows = [await _mend(transport, finding, PRIVILEGES[product], dry_run=options.dry_run) for finding in findings]
         if viewer is not None:
             objects = _import(product)
@@ -115,7 +100,15 @@ async def _setup(settings: Settings, options: Options) -> tuple[str, int]:
         if viewer is not None:
             await viewer.close()
     failed = any(outcome in ("blocked", "refused") for _, outcome, _ in rows)
-    return f"{store.server.name} at {transport.url}\n{table(rows)}", int(failed)
+    return f"{store.title}\n{table(rows)}", int(failed)
+
+
+def _choices(product: str, options: Options) -> Choices:
+    if product == "opensearch" and options.index_mode is not None:
+        raise ConfigError(f"--index-mode {options.index_mode}: OpenSearch has no index modes")
+    custom = None if options.custom is None else tuple(name for name in options.custom if name != "none")
+    component = None if options.lifecycle is None else lifecycle_component(product, options.lifecycle)
+    return Choices(component, options.index_mode, custom)
 
 
 async def _mend(transport: Transport, finding: Finding, privileges: str, *, dry_run: bool) -> tuple[str, str, str]:
@@ -131,94 +124,9 @@ async def _mend(transport: Transport, finding: Finding, privileges: str, *, dry_
         return finding.what, "refused", str(refusal(response, what, privileges))
     if "/_import" in finding.request.path:
         return finding.what, *_imported(transport, said, finding.done)
+    if finding.request.path.startswith((f"{ISM}/add", f"{ISM}/change")) and '"failures":true' in said.replace(" ", ""):
+        return finding.what, "refused", said[:1000]  # 200 even where not a single index was taken
     return finding.what, finding.done, finding.detail
-
-
-# --- lifecycle -------------------------------------------------------------------------------------------------------
-
-
-def _check_lifecycle(text: str) -> None:
-    if text != "rollover" and not _AGE.fullmatch(text.removeprefix("ilm:")):
-        raise ConfigError(
-            f"--lifecycle {text}: give rollover, an age such as 30d, or ilm:30d (Elasticsearch's older way)"
-        )
-
-
-def _choices(product: str, options: Options) -> tuple[list[Finding], Json]:
-    """Say what has to be installed before the templates, and what is chosen for them."""
-    before, lifecycle = _lifecycle(product, options.lifecycle)
-    chosen: Json = {} if lifecycle is None else {"lifecycle": lifecycle}
-    if options.index_mode is None:
-        return before, chosen
-    if product == "opensearch":
-        raise ConfigError(f"--index-mode {options.index_mode}: OpenSearch has no index modes")
-    return before, {**chosen, "mode": options.index_mode}
-
-
-def _lifecycle(product: str, text: str | None) -> tuple[list[Finding], Json | None]:
-    """Say what has to be installed before the templates, and what they shall say."""
-    if text is None:
-        return [], None
-    age = None if text == "rollover" else text.removeprefix("ilm:")
-    if product == "opensearch":
-        if text.startswith("ilm:"):
-            raise ConfigError(f"--lifecycle {text}: OpenSearch has no ILM; give an age such as 30d, or rollover")
-        path = f"/_plugins/_ism/policies/{POLICY}"
-        return [Finding(f"ISM policy {POLICY}", "differs", text, put(path, ism_policy(age)), "installed")], {}
-    if text.startswith("ilm:"):
-        policy = Finding(
-            f"ILM policy {POLICY}", "differs", text, put(f"/_ilm/policy/{POLICY}", ilm_policy(age)), "installed"
-        )
-        return [policy], {"index": {"lifecycle": {"name": POLICY, "prefer_ilm": "true"}}}
-    return [], {"stream": {"enabled": True, **({"data_retention": age} if age else {})}}
-
-
-async def _policy(store: Store, finding: Finding) -> Finding:
-    """OpenSearch overwrites a policy only if it is told which one it overwrites."""
-    assert finding.request is not None
-    there = await store.ask("GET", finding.request.path) if store.server.product == "opensearch" else None
-    if there is None:
-        return finding
-    path = f"{finding.request.path}?if_seq_no={there['_seq_no']}&if_primary_term={there['_primary_term']}"
-    return replace(finding, request=replace(finding.request, path=path), done="updated")
-
-
-def _existing(product: str, text: str) -> Finding:
-    """Give the streams that are there already the same lifecycle: a template is for new ones only."""
-    what = "lifecycle of existing streams"
-    if product == "opensearch":
-        body: Json = {"policy_id": POLICY}
-        request = Request("POST", f"/_plugins/_ism/add/{_PATTERN}", json.dumps(body).encode(), JSON_HEADERS)
-        return Finding(what, "differs", text, request, "attached")
-    if text.startswith("ilm:"):
-        return Finding(what, "differs", text, put(f"/{_PATTERN}/_settings", {"index.lifecycle.name": POLICY}), "set")
-    body = {} if text == "rollover" else {"data_retention": text}
-    return Finding(what, "differs", text, put(f"/_data_stream/{_PATTERN}/_lifecycle", body), "set")
-
-
-def ilm_policy(age: str | None) -> Json:
-    """Give an ILM policy that rolls over, and deletes what is older than *age*."""
-    rollover = {"rollover": {"max_primary_shard_size": "50gb", "max_age": "30d"}}
-    delete = {"delete": {"min_age": age, "actions": {"delete": {}}}} if age else {}
-    return {"policy": {"phases": {"hot": {"actions": rollover}, **delete}}}
-
-
-def ism_policy(age: str | None) -> Json:
-    """Give an ISM policy that rolls over, and deletes what is older than *age*; it attaches itself to new indices."""
-    write: Json = {
-        "name": "write",
-        "actions": [{"rollover": {"min_primary_shard_size": "50gb", "min_index_age": "30d"}}],
-        "transitions": [{"state_name": "delete", "conditions": {"min_rollover_age": age}}] if age else [],
-    }
-    delete: Json = {"name": "delete", "actions": [{"delete": {}}], "transitions": []}
-    return {
-        "policy": {
-            "description": "Streams of jsonlog-shipper",
-            "default_state": "write",
-            "states": [write, delete] if age else [write],
-            "ism_template": [{"index_patterns": [_PATTERN], "priority": 251}],
-        }
-    }
 
 
 # --- Kibana, OpenSearch Dashboards -----------------------------------------------------------------------------------
@@ -258,30 +166,38 @@ def _imported(transport: Transport, said: str, done: str) -> tuple[str, str]:
 
 
 def _export(options: Options, folder: Path) -> str:
-    """Write what would be sent as files, for those who install by other means."""
-    files: dict[str, tuple[str, str]] = {}
+    """Write what would be sent as files, in order and a folder for each product, for those who install by other means."""
+    files: list[tuple[str, str, str]] = []
     for product, name in OBJECTS.items():
         if product == "opensearch" and ((options.lifecycle or "").startswith("ilm:") or options.index_mode):
             continue
-        before, chosen = _choices(product, options)
-        for finding in before:
-            assert finding.request is not None
-            kind = finding.what.partition(" ")[0].lower()
-            text = json.dumps(json.loads(finding.request.body), indent=2) + "\n"
-            files[f"{product}-{kind}-policy.json"] = (f"PUT {finding.request.path}", text)
-        for profile in options.profiles:
-            body = with_choices(template_of(product, profile), chosen)
+        bodies = _requests(product, options)
+        for number, (path, body) in enumerate(bodies.items(), 1):
             text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
-            template = template_name(profile)
-            files[f"{product}-template-{template}.json"] = (f"PUT /_index_template/{template}", text)
-        files[name] = (f"POST /api/saved_objects/_import?overwrite=true to {VIEWERS[product]}", read_schema(name))
+            file = f"{product}/{number:02}-{path.strip('/').replace('/', '-').strip('_')}.json"
+            files.append((file, f"PUT {path}", text))
+        files.append(
+            (
+                f"{product}/{name}",
+                f"POST /api/saved_objects/_import?overwrite=true to {VIEWERS[product]}",
+                read_schema(name),
+            )
+        )
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, (_, text) in files.items():
-            (folder / name).write_text(text, encoding="utf-8")
+        for file, _, text in files:
+            (folder / file).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file).write_text(text, encoding="utf-8")
     except OSError as exc:
         raise ConfigError(f"--export {folder}: cannot be written: {exc}") from exc
-    return table([(str(folder / name), use) for name, (use, _) in files.items()])
+    return table([(str(folder / file), use) for file, use, _ in files])
 
 
-__all__ = ["PROFILES", "Options", "ilm_policy", "ism_policy", "setup"]
+def _requests(product: str, options: Options) -> Json:
+    """Give every body that an empty store is sent, under its path."""
+    choices = _choices(product, options)
+    first = policy(product, options.lifecycle) if options.lifecycle else None
+    bodies: Json = {first.request.path: json.loads(first.request.body)} if first and first.request else {}
+    for profile in options.profiles:
+        for path, body in bundle(product, profile).items():
+            bodies[path] = chosen(product, path, body, choices)
+    return bodies

@@ -89,12 +89,16 @@ class ElasticsearchSink:
         return outcome
 
     async def _install_template(self, name: str, profile: str) -> None:
-        """Install the index template of a profile where there is none of that name."""
-        path = f"/_index_template/{name}"
-        if not await self._exists(path):
-            product = self.server.product
-            await self._call("PUT", path, load_schema(f"{product}-{profile}" if profile else product))
-            self.emit(TemplateInstalled(f"index template {name!r} on {self.server.name}"))
+        """Install the index template of a profile, and what it is composed of, where there is none of that name."""
+        if await self._exists(f"/_index_template/{name}"):
+            return
+        product = self.server.product
+        for path, body in load_schema(f"{product}-{profile}" if profile else product).items():
+            if not await self._exists(
+                path
+            ):  # components are shared between profiles, and an operator may have changed them
+                await self._call("PUT", path, body)
+        self.emit(TemplateInstalled(f"index template {name!r} on {self.server.name}"))
 
     async def _make_sure_of(self, target: str) -> None:
         if await self._is_stream(target):

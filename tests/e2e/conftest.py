@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from schemas.build import ROOT
-from shipper.commands.setup import PROFILES, Options, setup
+from shipper.commands.setup import Options, setup
 from shipper.config import Settings
 from tests.collector.conftest import start  # noqa: F401 (a fixture: the collector in a process of its own)
 from tests.e2e.corpus import PROCESSES
@@ -54,7 +54,7 @@ class Answers:
         self.kind = server.kind
         self.path = f"/logs-*.jsonlog*-{corpus.namespace}"
         self.http = httpx.Client(base_url=server.url, timeout=120)
-        setup(Settings(to=server.url), Options(profiles=PROFILES))
+        setup(Settings(to=server.url), Options())
         ship(corpus, server.url, state)
         self._send_ecs(corpus)
         self.ask("POST", f"{self.path}/_refresh")

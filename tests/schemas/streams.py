@@ -14,11 +14,11 @@ class Stream:
     """The stream of one service; *store* is what the fixture `store` gives."""
 
     def __init__(self, store: Any, service: str, profile: str = "") -> None:
-        self.name = f"logs-{service}.jsonlog{'_' + profile if profile else ''}-default"
+        self.name = f"logs-{service}.jsonlog{'_' + profile if profile not in ('', 'flat') else ''}-default"
         self.http = httpx.Client(base_url=store.url, timeout=60)
         suffix = f"-{profile}" if profile else ""
-        template = (ROOT / f"schemas/{store.kind}{suffix}.json").read_text()
-        self.ask("PUT", f"/_index_template/jsonlog{suffix}", template)
+        for path, body in json.loads((ROOT / f"schemas/{store.kind}{suffix}.json").read_text()).items():
+            self.ask("PUT", path, body)
         self.ask("PUT", f"/_data_stream/{self.name}")
 
     def __enter__(self) -> Self:

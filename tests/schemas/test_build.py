@@ -3,7 +3,7 @@ import json
 import pytest
 
 from schemas import build
-from schemas.fields import FIELDS, OWN, SAME, aliases
+from schemas.fields import FIELDS, OWN, PROFILES, SAME, VERSION, aliases
 from schemas.stores import INDEXED, STORES
 
 
@@ -30,6 +30,12 @@ def committed(path):
     return json.loads((build.ROOT / path).read_text())
 
 
+def mappings(store, name="jsonlog"):
+    suffix = name.removeprefix("jsonlog")
+    body = committed(f"schemas/{store}{suffix}.json")[f"/_component_template/{name}@mappings"]
+    return body["template"]["mappings"]
+
+
 def test_committed_files_are_what_the_table_says():
     """Whoever changes the table and forgets to run the build is told so, with the difference."""
     assert "\n".join(build.differences()) == ""
@@ -47,8 +53,8 @@ def test_check_names_the_file_that_differs_and_fails(tmp_path, monkeypatch, caps
     assert build.main(["--check"]) == 1
     out = capsys.readouterr().out
     assert "--- schemas/opensearch.json (committed)" in out
-    assert '-  "priority": 7' in out
-    assert '+  "priority": 251' in out
+    assert '-    "priority": 7' in out
+    assert '+    "priority": 251' in out
     assert build.main([]) == 0
     assert build.main(["--check"]) == 0
 
@@ -84,7 +90,7 @@ def test_every_row_is_whole(row):
 @pytest.mark.parametrize("store", STORES)
 def test_the_template_maps_the_fields_of_the_table_and_no_others(store):
     """Every field in the table is mapped in the committed template, and every mapped field is in the table."""
-    mapped = dict(names_in(committed(f"schemas/{store}.json")["template"]["mappings"]["properties"]))
+    mapped = dict(names_in(mappings(store)["properties"]))
     assert set(mapped) == {row.name for row in FIELDS if row.index != "parts"} | set(aliases())
     assert {name for name, mapping in mapped.items() if mapping["type"] == "alias"} == {
         "error.type",
@@ -96,10 +102,46 @@ def test_the_template_maps_the_fields_of_the_table_and_no_others(store):
 @pytest.mark.parametrize("store", STORES)
 def test_the_template_can_take_over_no_other_stream(store):
     """The template matches our own streams alone, ranks above the built-in one, and leaves unknown fields unmapped."""
-    template = committed(f"schemas/{store}.json")
+    template = committed(f"schemas/{store}.json")["/_index_template/jsonlog"]
     assert template["index_patterns"] == ["logs-*.jsonlog-*"]
     assert template["priority"] == 251
-    assert template["template"]["mappings"]["dynamic"] is False
+    assert mappings(store)["dynamic"] is False
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_a_bundle_is_whole_and_in_order(store, profile):
+    """A template is composed of the components before it and of no others, and each of them says its version."""
+    parts = committed(f"schemas/{store}{'' if profile == 'jsonlog' else '-' + profile}.json")
+    *components, index = parts
+    assert index.startswith("/_index_template/jsonlog")
+    assert [f"/_component_template/{name}" for name in parts[index]["composed_of"]] == components
+    assert {body["version"] for body in parts.values()} == {VERSION}
+    assert "pipeline" not in json.dumps(parts)  # and so no `logs@default-pipeline`
+
+
+SHIPPED = [row.name for row in FIELDS if row.writer == "shipper"]
+
+
+@pytest.mark.parametrize("store", STORES)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_what_the_shipper_adds_is_mapped_in_every_profile(store, profile):
+    """What was rescued, wrapped or marked is searchable wherever the record goes, as text or keyword, never as an object."""
+    name = "jsonlog" if profile == "jsonlog" else f"jsonlog-{profile}"
+    mapped = dict(names_in(mappings(store, name)["properties"]))
+    assert set(SHIPPED) <= set(mapped)
+    text = INDEXED["text"][store]["type"]
+    kinds = {field: mapped[field]["type"] for field in SHIPPED if field.startswith(("shipper.", "event.", "log."))}
+    assert kinds == {
+        "event.kind": "keyword",
+        "event.ingested": "date",
+        "event.original": text,
+        "log.file.path": "keyword",
+        "log.offset": "long",
+        "shipper.rescued.json": text,
+        "shipper.rescued.field": "keyword",
+        "shipper.rescued.reason": text,
+    }
 
 
 def test_the_schema_has_the_fields_of_the_lines_and_no_others():

@@ -4,7 +4,7 @@ import re
 
 from schemas.build import ROOT
 from schemas.templates import PLACES
-from shipper.commands.check import PRIVILEGES
+from shipper.commands.store import PRIVILEGES
 from tests.e2e.questions import KQL
 
 PAGE = (ROOT / "docs/kibana.md").read_text()
