@@ -17,6 +17,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from shipper.core.enrich import merge
 from shipper.errors import ConfigError
 
 _PREFIX = "SHIPPER_"
@@ -59,8 +60,16 @@ class Settings(BaseSettings):
         description="Bytes that are read and not acknowledged; then reading waits.",
     )
     max_line_bytes: int = Field(
-        default=1024 * 1024, ge=1024, description="A longer line goes to the dead-letter file, with its head."
+        default=1024 * 1024, ge=1024, description="A longer line is cut into a record with its head."
     )
+    bad_lines: Literal["wrap", "dead_letter"] = Field(
+        default="wrap",
+        description="What becomes of a line that is no JSON object: the message of a record, or a dead letter.",
+    )
+    fields: dict[str, Any] = Field(
+        default={}, description="Added to each record that does not have them; dotted names stand for objects."
+    )
+    stream_fields: bool = Field(default=False, description="Add `data_stream.*` and `event.dataset` to each record.")
     poll_interval_s: float = Field(
         default=0.1, ge=0.01, le=60, description="How often is looked for new lines and files."
     )
@@ -81,6 +90,24 @@ class Settings(BaseSettings):
             except ValueError:
                 pass  # a glob may begin with a bracket
         return [piece.strip() for piece in value.split(",") if piece.strip()]
+
+    @field_validator("fields")
+    @classmethod
+    def _nest(cls, value: dict[str, Any]) -> dict[str, Any]:
+        """Make objects of dotted names, and make sure that JSON can hold the values."""
+        try:
+            json.dumps(value, allow_nan=False)
+        except (TypeError, ValueError) as exc:
+            raise ValueError(f"not to be written as JSON: {exc}") from exc
+        fields: dict[str, Any] = {}
+        for name, inner in value.items():
+            if not all(name.split(".")):
+                raise ValueError(f"{name!r} is not the name of a field")
+            nested = inner
+            for key in reversed(name.split(".")):
+                nested = {key: nested}
+            fields = merge(fields, nested)
+        return fields
 
     @classmethod
     def settings_customise_sources(

@@ -277,7 +277,8 @@ class Files:
         current = replace(state, path=seen.path, device=seen.device, inode=seen.inode)
         changed = self.known.get(key) != current
         self._know(current)
-        source = Source(key, self.reader.target_of(opened.first_line), seen.path)
+        target = self.reader.target_of(opened.first_line, foreign=state.foreign)
+        source = Source(key, target, seen.path, foreign=state.foreign)
         tailer = Tailer(source, current, None if current.foreign else part, current.position, current.tail)
         tailer.looked(seen.size, seen.modified_ns)
         self.tailers[seen.number] = self._live[key] = tailer

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from shipper.checkpoint import CHECKPOINT, Checkpoint
 from shipper.config import Settings
 from shipper.core.accounting import Imbalance, Tally
+from shipper.core.enrich import Rules
 from shipper.core.retry import backoff_s
 from shipper.deadletters import DeadLetters
 from shipper.delivery import Delivery
@@ -123,7 +124,7 @@ async def _run(settings: Settings, *, once: bool, emit: Totals) -> int:
             patterns,
             await asyncio.to_thread(checkpoint.load),
             exclude=state.resolve(),
-            reader=Reader(settings.max_line_bytes, _max_open(settings), settings.dataset, settings.namespace),
+            reader=Reader(settings.max_line_bytes, _max_open(settings), _rules(settings)),
             new_epoch=lambda: secrets.token_hex(8),
             emit=emit,
         )
@@ -257,6 +258,16 @@ def _max_open(settings: Settings) -> int:
     """How many files may be open at once: what the system allows, less connections, checkpoint and standard streams."""
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return max(8, min(_MAX_OPEN, allowed - settings.in_flight - 48))
+
+
+def _rules(settings: Settings) -> Rules:
+    return Rules(
+        wrap=settings.bad_lines == "wrap",
+        fields=settings.fields,
+        stream_fields=settings.stream_fields,
+        dataset=settings.dataset,
+        namespace=settings.namespace,
+    )
 
 
 def _limits(settings: Settings) -> Limits:

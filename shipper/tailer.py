@@ -8,14 +8,17 @@ as long as there is room, so that what is written between the last look and a re
 from __future__ import annotations
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from io import FileIO
 
 from jsonlog.files.protocol import PartName, is_alive
 from shipper.checkpoint import FileState
-from shipper.core.framing import check, whole_lines
+from shipper.core.enrich import RULES, Rules
+from shipper.core.framing import check, check_cut, whole_lines
 from shipper.core.model import ORIGIN, TAIL_BYTES, Checked, Chunk, Position, Refused, Source
 from shipper.core.naming import stream_of
 from shipper.look import Number, Seen
@@ -101,15 +104,16 @@ class Reader:
     Reads the next chunk of any file through a bounded number of descriptors.
 
     Args:
-        max_line_bytes: A longer line is passed over, with its head in the dead-letter file.
+        max_line_bytes: A longer line is cut into a record with its head.
         max_open: Descriptors to keep open.
-        dataset, namespace: Override what the records say about their target.
+        rules: How lines become records.
+        now: Seconds since 1970, for records without a time of their own.
     """
 
     max_line_bytes: int
     max_open: int
-    dataset: str | None = None
-    namespace: str | None = None
+    rules: Rules = RULES
+    now: Callable[[], float] = time.time
     _open: dict[Tailer, None] = field(default_factory=dict)  # least recently used first
 
     @property
@@ -117,9 +121,9 @@ class Reader:
         """How many more descriptors may be open."""
         return self.max_open - len(self._open)
 
-    def target_of(self, first_line: bytes) -> str:
+    def target_of(self, first_line: bytes, *, foreign: bool) -> str:
         """Choose the data stream of a file by its first line."""
-        return stream_of(first_line, dataset=self.dataset, namespace=self.namespace)
+        return stream_of(first_line, dataset=self.rules.dataset, namespace=self.rules.namespace, foreign=foreign)
 
     def read_round(
         self, tailers: deque[Tailer], wanted: Callable[[Tailer], bool], *, room: int, finish: bool
@@ -185,9 +189,9 @@ class Reader:
         if not size:
             return self._last_line(tailer, data, finish=finish) if data else None
         if tailer.position == ORIGIN:  # the first line is known for sure only now
-            target = self.target_of(data[: data.find(b"\n")])
+            target = self.target_of(data[: data.find(b"\n")], foreign=tailer.source.foreign)
             tailer.source = replace(tailer.source, target=target)
-        return _advance(tailer, check(tailer.source, tailer.position, data[:size]))
+        return _advance(tailer, self._check(tailer, data[:size]))
 
     def keep_open(self, tailer: Tailer, file: FileIO) -> None:
         """Take over a descriptor."""
@@ -201,6 +205,13 @@ class Reader:
         if tailer.file is not None:
             file, tailer.file = tailer.file, None
             file.close()
+
+    def _check(self, tailer: Tailer, data: bytes) -> Checked:
+        return check(tailer.source, tailer.position, data, self.rules, at=self._at())
+
+    def _at(self) -> str:
+        now = datetime.fromtimestamp(self.now(), UTC)
+        return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
     def _read_block(self, tailer: Tailer, size: int) -> bytes | None:
         """Read at the tailer's position; None when the bytes before it are not the ones that were read."""
@@ -244,7 +255,7 @@ class Reader:
             refused = Refused(tailer.source, start.line, data, DEAD_WRITER, offset=start.offset)
             return _advance(tailer, Checked(Chunk(tailer.source, start, end, data[-TAIL_BYTES:]), (), (refused,)))
         if finish and not tailer.lockable:
-            checked = check(tailer.source, start, data)
+            checked = self._check(tailer, data)
             if checked.pieces:
                 return _advance(tailer, checked)
         return None
@@ -258,20 +269,21 @@ class Reader:
             newline = block.find(b"\n")
             if newline >= 0:
                 block = block[: newline + 1]
-                reason = "a line of {} bytes, more than max_line_bytes; only its head is kept here"
                 break
             if not block:
                 tailer.skip_to, tailer.partial = offset, True
                 if not _is_left_behind(tailer, offset):
                     return None
-                reason = DEAD_WRITER + "; it has {} bytes, only its head is kept here"
                 break
             offset += len(block)
             before = block[-TAIL_BYTES:]
         end = Position(offset + len(block), tailer.position.line + 1)
         chunk = Chunk(tailer.source, tailer.position, end, (before + block)[-TAIL_BYTES:])
-        reason = reason.format(end.offset - chunk.start.offset)
-        refused = Refused(tailer.source, chunk.start.line, head[:_OVERSIZE_HEAD], reason, offset=chunk.start.offset)
+        head = head[:_OVERSIZE_HEAD]
+        if block:
+            return _advance(tailer, check_cut(chunk, head, self.rules, at=self._at()))
+        reason = f"{DEAD_WRITER}; it has {chunk.size} bytes, only its head is kept here"
+        refused = Refused(tailer.source, chunk.start.line, head, reason, offset=chunk.start.offset)
         return _advance(tailer, Checked(chunk, (), (refused,)))
 
 

@@ -24,6 +24,7 @@ import httpx
 from jsonlog.files.protocol import PartName, create_part, new_run
 from shipper.checkpoint import Checkpoint
 from shipper.core.accounting import Imbalance
+from shipper.core.enrich import Rules
 from shipper.deadletters import DeadLetters
 from shipper.delivery import Delivery
 from shipper.files import Files
@@ -35,6 +36,7 @@ from shipper.tailer import Reader
 from shipper.transport import Transport
 
 Answer = Callable[[httpx.Request], httpx.Response | None]
+STRICT = Rules(wrap=False)
 QUICK = Limits(poll_interval_s=0.01, linger_s=0.0)
 
 
@@ -188,6 +190,7 @@ class World:
     limits: Limits = QUICK
     delete_finished: bool = False
     max_line_bytes: int = 1024 * 1024
+    rules: Rules = STRICT  # dead letters are what most of these tests are about
     max_open: int = 100
     keep_gone_s: float = 0.2
     longest_sleep_s: float = 0.01
@@ -214,7 +217,7 @@ class World:
         """A pipeline as the service puts it together, with a checkpoint opened for it."""
         checkpoint = Checkpoint(self.state)
         transport = Transport("http://store", transport=httpx.MockTransport(self.store))
-        reader = Reader(self.max_line_bytes, self.max_open)
+        reader = Reader(self.max_line_bytes, self.max_open, self.rules)
         files = Files(
             absolute_patterns(self.patterns, self.folder),
             checkpoint.load(),

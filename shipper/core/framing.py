@@ -11,22 +11,45 @@ something in it is wrong is it looked at line by line. Rules:
    a `}` and a `{`, so none reaches over the end of a line, and each line has at least one.)
 3. Every newline counts for the line number, also that of an empty or a bad line.
 4. NUL bytes around a line are no part of it: a writer that keeps its offset over a truncation leaves a run of them.
-5. Nothing is dropped here: a bad line comes back as `Refused` with its bytes.
+5. Nothing is dropped here: a bad line becomes a record that wraps it, or comes back as `Refused` with its bytes.
+6. Of a foreign file the fast check also proves that each line has a timestamp a store can read, or none has, and that no key
+   stands twice: what the store would otherwise refuse. Each of its lines chooses its own stream.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from operator import itemgetter
+from dataclasses import replace
+from itertools import groupby
+from operator import attrgetter, itemgetter
+from typing import Annotated, Any
 
 import msgspec
 
-from shipper.core.model import TAIL_BYTES, Checked, Chunk, Piece, Position, Refused, Source
+from shipper.core.enrich import RULES, Fields, Rules, add_to_chunk, add_to_line, fields_for
+from shipper.core.model import TAIL_BYTES, Checked, Chunk, Fate, Piece, Position, Refused, Source
+from shipper.core.naming import NO_FACTS, Facts, stream_for
+from shipper.core.repair import TIMESTAMP, TIMESTAMP_PATTERN, cut, has_keys_twice, repair, wrap
 
 _first, _last = itemgetter(0), itemgetter(-1)
 _OPENED, _CLOSED = {ord("{")}, {ord("}")}
 _BOM = b"\xef\xbb\xbf"
+_BLANK = b" \t\r\0"
+_MAX_TARGETS = (
+    16  # streams that the lines of one chunk may choose: each costs the store shards, and more come of a mistake
+)
 _decoder = msgspec.json.Decoder(type=msgspec.Raw)
+_choice = attrgetter("service", "service_name", "service_environment", "run")
+
+
+class _Stamped(Facts, frozen=True):
+    timestamp: Annotated[str, msgspec.Meta(pattern=TIMESTAMP_PATTERN)] | None = msgspec.field(
+        name="@timestamp", default=None
+    )
+
+
+_stamped = msgspec.json.Decoder(type=_Stamped)
+_facts = msgspec.json.Decoder(type=Facts)
 
 
 def whole_lines(data: bytes) -> int:
@@ -34,26 +57,57 @@ def whole_lines(data: bytes) -> int:
     return data.rfind(b"\n") + 1
 
 
-def check(source: Source, start: Position, data: bytes) -> Checked:
+def check(source: Source, start: Position, data: bytes, rules: Rules = RULES, *, at: str = "") -> Checked:
     """
-    Find out which lines of a file can be sent.
+    Make records of the lines of a file.
 
     Args:
         source: The file.
         start: Where *data* stands in it.
         data: Whole lines; only the last line of a finished file may lack its newline.
+        rules: How.
+        at: The time of reading, as `@timestamp` has it, for lines without one.
 
     Returns:
         Every line as part of a piece or as refused; empty lines as neither.
     """
+    lines = _split(data)
+    end = Position(start.offset + len(data), start.line + len(lines))
+    chunk = Chunk(source, start, end, data[-TAIL_BYTES:])
+    pieces = None
+    if source.foreign:
+        pieces = _check_foreign(chunk, data, rules, at)
+    elif (piece := _check_own(chunk, data, lines, rules)) is not None:
+        pieces = (piece,)
+    if pieces is not None:
+        return Checked(chunk, pieces)
+    return _check_each(chunk, lines, rules, at)
+
+
+def check_cut(chunk: Chunk, head: bytes, rules: Rules = RULES, *, at: str = "") -> Checked:
+    """
+    Make a record of the head of a line that is too long to be held.
+
+    Args:
+        chunk: The place of the line.
+        head: How the line begins.
+        rules: As for `check`.
+        at: As for `check`; the line's own timestamp is taken where its head begins with one.
+    """
+    source = chunk.source
+    if not rules.wrap:
+        reason = f"a line of {chunk.size} bytes, more than max_line_bytes; only its head is kept here"
+        return Checked(chunk, (), (Refused(source, chunk.start.line, head, reason, offset=chunk.start.offset),))
+    fields = fields_for(rules, source.target, source.path if source.foreign else "")
+    line = cut(head, chunk.size, at=at, place=_place(source, chunk.start.offset), fields=fields)
+    return Checked(chunk, (Piece(source, chunk.start.line, [line], len(line) + 1, Fate.WRAPPED),))
+
+
+def _split(data: bytes) -> list[bytes]:
     lines = data.split(b"\n")
     if not lines[-1]:
         lines.pop()  # what follows the last newline is no line
-    end = Position(start.offset + len(data), start.line + len(lines))
-    chunk = Chunk(source, start, end, data[-TAIL_BYTES:])
-    if _all_good(data, lines):
-        return Checked(chunk, (Piece(source, start.line, lines, len(data)),))
-    return _check_each(chunk, lines)
+    return lines
 
 
 def _all_good(data: bytes, lines: list[bytes]) -> bool:
@@ -70,31 +124,129 @@ def _all_good(data: bytes, lines: list[bytes]) -> bool:
         return False
 
 
-def _check_each(chunk: Chunk, lines: Sequence[bytes]) -> Checked:
-    pieces: list[Piece] = []
-    bad: list[Refused] = []
-    run: list[bytes] = []
-    empty = 0
+def _check_own(chunk: Chunk, data: bytes, lines: list[bytes], rules: Rules) -> Piece | None:
+    """Check lines of ours by a few passes over all of them; None when they have to be looked at one by one."""
+    fields = fields_for(rules, chunk.source.target, "")
+    made = add_to_chunk(data, fields) if fields else data
+    if made is None:
+        return None
+    lines = _split(made) if made is not data else lines
+    return Piece(chunk.source, chunk.start.line, lines, len(made)) if _all_good(made, lines) else None
+
+
+def _check_foreign(chunk: Chunk, data: bytes, rules: Rules, at: str) -> tuple[Piece, ...] | None:
+    """Make records of foreign lines by a few passes over all of them; None when they have to be looked at one by one."""
+    lines = _split(data)
+    if not _all_good(data, lines) or has_keys_twice(b",".join(lines)):
+        return None
+    try:
+        facts = _stamped.decode_lines(data)
+    except (msgspec.MsgspecError, RecursionError):
+        return None
+    without = sum(one.timestamp is None for one in facts)
+    if without and (without < len(facts) or b'"@timestamp"' in data):
+        return None
+    runs = _runs(facts, chunk.source, rules)
+    pieces, first = [], 0
+    for target, count in runs:
+        part = b"\n".join(lines[first : first + count]) + b"\n" if len(runs) > 1 else data
+        fields = fields_for(rules, target, chunk.source.path)
+        made = add_to_chunk(part, {**_stamp(at), **fields} if without else fields)
+        if made is None or not _all_good(made, _split(made)):  # a comma in an empty object
+            return None
+        source = replace(chunk.source, target=target) if target != chunk.source.target else chunk.source
+        pieces.append(Piece(source, chunk.start.line + first, _split(made), len(made)))
+        first += count
+    return tuple(pieces)
+
+
+def _runs(facts: Sequence[Facts], source: Source, rules: Rules) -> list[tuple[str, int]]:
+    """Group neighbours that go to the same stream: its name, and how many they are."""
+    targets: dict[Any, str] = {}
+
+    def target_of(one: Facts) -> str:
+        choice = repr(_choice(one))
+        if choice not in targets:
+            targets[choice] = _target(one, rules) if len(targets) < _MAX_TARGETS else source.target
+        return targets[choice]
+
+    if all(_choice(one) == _choice(facts[0]) for one in facts):
+        return [(target_of(facts[0]), len(facts))]
+    return [(target, len(list(group))) for target, group in groupby(map(target_of, facts))]
+
+
+def _target(facts: Facts, rules: Rules) -> str:
+    return stream_for(facts, dataset=rules.dataset, namespace=rules.namespace, foreign=True)
+
+
+def _check_each(chunk: Chunk, lines: Sequence[bytes], rules: Rules, at: str) -> Checked:
+    collected = _Collected(chunk, rules, at)
     offset = chunk.start.offset
     for number, line in enumerate(lines, chunk.start.line):
-        bare = (line.removeprefix(_BOM) if offset == 0 else line).strip(b" \t\r\0")
-        fault = _fault(bare) if bare else ""
-        empty += not bare
-        if bare and not fault:
-            run.append(bare)
-        elif run:
-            pieces.append(_piece(chunk, number, run))
-            run = []
-        if fault:
-            bad.append(Refused(chunk.source, number, line, fault, offset=offset))
+        bare = (line.removeprefix(_BOM) if offset == 0 else line).strip(_BLANK)
+        collected.take(bare, line, Position(offset, number))
         offset += len(line) + 1
-    if run:
-        pieces.append(_piece(chunk, chunk.end.line, run))
-    return Checked(chunk, tuple(pieces), tuple(bad), empty)
+    return collected.checked()
 
 
-def _piece(chunk: Chunk, end: int, run: list[bytes]) -> Piece:
-    return Piece(chunk.source, end - len(run), run, sum(map(len, run)) + len(run))
+class _Collected:
+    """What a look at each line of a chunk has found."""
+
+    def __init__(self, chunk: Chunk, rules: Rules, at: str) -> None:
+        self._chunk, self._rules, self._at = chunk, rules, at
+        self._records: list[tuple[int, Source, Fate, bytes]] = []
+        self._bad: list[Refused] = []
+        self._empty = 0
+        self._targets = {chunk.source.target}
+
+    def take(self, bare: bytes, line: bytes, place: Position) -> None:
+        """Make a record of a line, or refuse it, or count it as empty."""
+        if not bare:
+            self._empty += 1
+            return
+        fate = Fate.DELIVERED
+        source, fault = self._chunk.source, _fault(bare)
+        if source.foreign and not fault and (target := self._choose(bare)) != source.target:
+            source = replace(source, target=target)
+        fields = fields_for(self._rules, source.target, source.path if source.foreign else "")
+        untrusted = fault or source.foreign
+        record = repair(bare, at=self._at, fields=fields) if untrusted else add_to_line(bare, fields)
+        if record is None and self._rules.wrap:
+            record = wrap(bare, at=self._at, place=_place(source, place.offset), fields=fields)
+            fate = Fate.WRAPPED
+        if record is None:
+            self._bad.append(Refused(source, place.line, line, fault, offset=place.offset))
+        else:
+            self._records.append((place.line, source, fate, record))
+
+    def checked(self) -> Checked:
+        """Put neighbours together that go to the same stream and count as the same."""
+        pieces: list[Piece] = []
+        keyed = enumerate(self._records)
+        for _, group in groupby(keyed, key=lambda item: (item[1][0] - item[0], item[1][1:3])):
+            run = [record for _, record in group]
+            first, source, fate, _ = run[0]
+            lines = [record[-1] for record in run]
+            pieces.append(Piece(source, first, lines, sum(map(len, lines)) + len(lines), fate))
+        return Checked(self._chunk, tuple(pieces), tuple(self._bad), self._empty)
+
+    def _choose(self, line: bytes) -> str:
+        try:
+            target = _target(_facts.decode(line), self._rules)
+        except msgspec.MsgspecError:
+            target = _target(NO_FACTS, self._rules)
+        if target not in self._targets and len(self._targets) >= _MAX_TARGETS:
+            return self._chunk.source.target
+        self._targets.add(target)
+        return target
+
+
+def _place(source: Source, offset: int) -> dict[str, Any]:
+    return {"path": source.path, "offset": offset}
+
+
+def _stamp(at: str) -> Fields:
+    return {"@timestamp": at, "tags": [TIMESTAMP]}
 
 
 def _fault(line: bytes) -> str:

@@ -19,11 +19,13 @@ class Source:
         key: What the ids of its lines begin with: the stem of a file of ours, the epoch of a foreign one.
         target: The data stream its records go to.
         path: Where it is, for messages and dead letters.
+        foreign: Its name does not say that it is one of ours, so that nothing is known of its lines.
     """
 
     key: str
     target: str
     path: str
+    foreign: bool = False
 
 
 @dataclass(frozen=True, slots=True)

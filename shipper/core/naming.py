@@ -1,4 +1,4 @@
-"""Where the records of a file go: the name of a data stream, read from its first record."""
+"""Where the records of a file go: the name of a data stream, read from a record."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ DEFAULT_DATASET = "generic"
 DEFAULT_NAMESPACE = "default"
 
 
-class _Service(msgspec.Struct):
-    name: str | None = None
-    environment: str | None = None
+class Facts(msgspec.Struct, frozen=True):
+    """The fields of a record that choose its target; a field of another type than it should have counts for nothing."""
 
-
-class _Record(msgspec.Struct):
-    service: _Service | None = None
+    service: object = None
+    service_name: object = msgspec.field(name="service.name", default=None)
+    service_environment: object = msgspec.field(name="service.environment", default=None)
+    event: object = None
     ecs: object = None
     msecs: object = None
     run: object = None
 
 
-_decoder = msgspec.json.Decoder(type=_Record)
+NO_FACTS = Facts()
+_decoder = msgspec.json.Decoder(type=Facts)
 
 
 def stream_name(dataset: str | None, namespace: str | None, profile: str = "") -> str:
@@ -33,7 +34,9 @@ def stream_name(dataset: str | None, namespace: str | None, profile: str = "") -
     return f"logs-{_part(dataset, DEFAULT_DATASET)}.{kind}-{_part(namespace, DEFAULT_NAMESPACE)}"
 
 
-def stream_of(first_line: bytes, *, dataset: str | None = None, namespace: str | None = None) -> str:
+def stream_of(
+    first_line: bytes, *, dataset: str | None = None, namespace: str | None = None, foreign: bool = False
+) -> str:
     """
     Choose the data stream of a file.
 
@@ -41,22 +44,41 @@ def stream_of(first_line: bytes, *, dataset: str | None = None, namespace: str |
         first_line: Its first line; one that is no record of ours is as good as none.
         dataset: Overrides the service name.
         namespace: Overrides the environment.
+        foreign: The file's name does not say that it is one of ours.
     """
     try:
-        record = _decoder.decode(first_line)
+        facts = _decoder.decode(first_line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        record = _Record()
-    if record.service is not None:
-        dataset = dataset or record.service.name
-        namespace = namespace or record.service.environment
-    # Profile `ecs` writes `error.*` itself, which is an alias in the streams of our own profile and cannot be written to.
-    is_ecs = record.run is not None and record.ecs is not None and record.msecs is None
-    return stream_name(dataset, namespace, "ecs" if is_ecs else "")
+        facts = NO_FACTS
+    return stream_for(facts, dataset=dataset, namespace=namespace, foreign=foreign)
+
+
+def stream_for(facts: Facts, *, dataset: str | None, namespace: str | None, foreign: bool) -> str:
+    """Choose the data stream of a record; see `stream_of`."""
+    name, environment = facts.service_name, facts.service_environment
+    if isinstance(facts.service, dict):
+        name, environment = facts.service.get("name", name), facts.service.get("environment", environment)
+    elif foreign and isinstance(facts.service, str):
+        name = facts.service
+    dataset = dataset or (name if isinstance(name, str) else None)
+    namespace = namespace or (environment if isinstance(environment, str) else None)
+    return stream_name(dataset, namespace, _profile(facts, foreign=foreign))
 
 
 def profile_of(stream: str) -> str:
-    """Return the profile whose template a stream of ours belongs to: `ecs`, or empty for our own."""
-    return "ecs" if ".jsonlog_ecs-" in stream else ""
+    """Return the profile whose template a stream of ours belongs to: `ecs`, `foreign`, or empty for our own."""
+    return next((profile for profile in ("ecs", "foreign") if f".jsonlog_{profile}-" in stream), "")
+
+
+def _profile(facts: Facts, *, foreign: bool) -> str:
+    # Profile `ecs` writes `error.*` itself, which is an alias in the streams of our own profile and cannot be written to.
+    is_ecs = facts.run is not None and facts.ecs is not None and facts.msecs is None
+    if not foreign:
+        return "ecs" if is_ecs else ""
+    numbered = isinstance(facts.event, dict) and type(facts.event.get("sequence")) is int
+    if not numbered or not isinstance(facts.run, str) or not (is_ecs or type(facts.msecs) is int):
+        return "foreign"
+    return "ecs" if is_ecs else ""
 
 
 def _part(value: str | None, default: str) -> str:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
+from shipper.core.enrich import Rules
 from shipper.core.framing import check
 from shipper.core.model import Checked, Piece, Position, Source
 
 SOURCE = Source("shop-web-7-k3v9.0", "logs-shop.jsonlog-prod", "/logs/shop.jsonl")
 
 
-def checked(data: bytes, *, offset: int = 0, line: int = 0, source: Source = SOURCE) -> Checked:
-    return check(source, Position(offset, line), data)
+AT = "2026-11-27T00:00:00.000Z"
+STRICT = Rules(wrap=False)
+
+
+def checked(data: bytes, rules: Rules = STRICT, *, offset: int = 0, line: int = 0, source: Source = SOURCE) -> Checked:
+    return check(source, Position(offset, line), data, rules, at=AT)
 
 
 def piece(*lines: bytes, first: int = 0, key: str = "k") -> Piece:

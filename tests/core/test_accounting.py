@@ -11,6 +11,7 @@ from shipper.core.accounting import Imbalance, imbalances, open_ledger, taken
 from shipper.core.framing import check
 from shipper.core.model import Batch, Ended, Fate, Source
 from shipper.core.model import Position as At
+from tests.core.support import STRICT
 
 LINES = st.sampled_from([b'{"a":1}', b"", b" \r", b"\0\0", b"not json", b"[]", b"\xff", b'{"b":"\xe2\x80\xa8"}'])
 
@@ -24,7 +25,7 @@ def batches_and_lines(draw: st.DrawFn) -> tuple[Batch, list[bytes]]:
         drawn = draw(st.lists(LINES, min_size=1, max_size=6))
         data = b"".join(line + b"\n" for line in drawn)
         lines += drawn
-        checked = check(Source(key, "t", f"/{key}"), ends[key], data)
+        checked = check(Source(key, "t", f"/{key}"), ends[key], data, STRICT)
         ends[key] = checked.chunk.end
         chunks.append(checked)
     return Batch(tuple(chunks)), lines

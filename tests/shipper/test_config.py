@@ -41,6 +41,7 @@ VALUES = {
     "path": ("a.jsonl,b/*.jsonl", ["a.jsonl", "b/*.jsonl"]), "to": ("http://h", "http://h"), "sink": ("http", "http"),
     "compression": ("zstd", "zstd"), "state": ("/s", Path("/s")), "template": ("false", False), "dataset": ("d", "d"),
     "namespace": ("n", "n"), "finished": ("delete", "delete"), "drain_s": ("3", 3.0),
+    "bad_lines": ("dead_letter", "dead_letter"), "fields": ('{"a.b": 1, "a": {"c": 2}}', {"a": {"b": 1, "c": 2}}),
 }  # fmt: skip
 
 
@@ -84,6 +85,9 @@ def test_paths_in_a_variable(text: str, value: list[str], monkeypatch: pytest.Mo
         ("sink: kafka\n", r":1: sink: .*'auto', 'elasticsearch' or 'http'.*got 'kafka'"),
         ("in_flight: many\n", r":1: in_flight: .*integer.*got 'many'"),
         ("in_flight: 0\n", r":1: in_flight: .*greater than or equal to 1.*got 0"),
+        ("fields: {a..b: 1}\n", r":1: fields: .*'a..b' is not the name of a field"),
+        ("fields: {a: .nan}\n", r":1: fields: .*JSON"),
+        ("fields: {a: 2020-01-01}\n", r":1: fields: .*JSON"),
         ("path: {a: b}\n", r":1: path: .*list"),
         ("? [a]\n: b\n", "is not YAML|unknown key"),
         ("? {a: b}\n: b\n", "is not YAML|unknown key"),

@@ -129,7 +129,7 @@ def test_one_bad_record_among_many_that_fails_its_whole_request(world: World, pl
     append(world.folder / "a.jsonl", lines(range(5000)))
 
     def picky(request: httpx.Request) -> httpx.Response:
-        if b'{"n": %d}' % place in request.content:
+        if b'{"n": %d,' % place in request.content:
             return httpx.Response(400, content=b"no such thing")
         return world.store.take(request)
 
@@ -137,7 +137,7 @@ def test_one_bad_record_among_many_that_fails_its_whole_request(world: World, pl
     world.once()
     assert world.store.numbers == [n for n in range(5000) if n != place]
     (entry,) = world.dead
-    assert json.loads(entry["data"]) == {"n": place}
+    assert json.loads(entry["data"])["n"] == place
     assert "no such thing" in entry["reason"]
     assert len(world.store.requests) < 60
 
@@ -145,7 +145,7 @@ def test_one_bad_record_among_many_that_fails_its_whole_request(world: World, pl
 def test_one_bad_item_among_many(bulk: World) -> None:
     """A record that alone is refused in a `_bulk` answer is put aside with the store's words; nothing is sent twice."""
     append(bulk.folder / "a.jsonl", lines(range(5000)))
-    bulk.store.refuse = lambda data: data == b'{"n": 4321}'
+    bulk.store.refuse = lambda data: data.startswith(b'{"n": 4321,')
     bulk.once()
     assert len(bulk.store.records) == 4999
     (entry,) = bulk.dead
@@ -177,7 +177,7 @@ def test_bad_records_that_come_alone_hold_nothing_up(world: World) -> None:
     append(world.folder / "a.jsonl", lines(range(60)))
 
     def picky(request: httpx.Request) -> httpx.Response:
-        if any(b'{"n": %d}' % n in request.content for n in range(30, 40)):
+        if any(b'{"n": %d,' % n in request.content for n in range(30, 40)):
             return httpx.Response(400)
         return world.store.take(request)
 
