@@ -6,7 +6,6 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,6 +48,8 @@ def _errors() -> Iterator[None]:
 
 def _show_version(wanted: bool) -> None:  # noqa: FBT001 (typer's callback)
     if wanted:
+        from importlib.metadata import version  # noqa: PLC0415
+
         print(f"shipper {version('jsonlog-shipper')}")  # noqa: T201
         raise typer.Exit
 

@@ -11,16 +11,22 @@ import asyncio
 import re
 import socket
 import ssl
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
+# Where rich and click are installed httpx brings its own command line along, a quarter of the time in which we start.
+sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+import httpx  # noqa: E402
 
-from shipper.core.model import Request, Response
-from shipper.errors import ConfigError, SinkUnavailable
+if sys.modules["httpx._main"] is None:
+    del sys.modules["httpx._main"]
+
+from shipper.core.model import Request, Response  # noqa: E402
+from shipper.errors import ConfigError, SinkUnavailable  # noqa: E402
 
 Compress = Callable[[Iterable[bytes]], tuple[bytes, ...]]
 _PASSWORD = re.compile(r"(?<=//)([^:@/]*):.*@")
