@@ -19,11 +19,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 # Where rich and click are installed httpx brings its own command line along, a quarter of the time in which we start.
-sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+_modules: dict[str, Any] = sys.modules
+_modules.setdefault("httpx._main", None)
 import httpx  # noqa: E402
 
-if sys.modules["httpx._main"] is None:
-    del sys.modules["httpx._main"]
+if _modules["httpx._main"] is None:
+    del _modules["httpx._main"]
 
 from shipper.core.model import Request, Response  # noqa: E402
 from shipper.errors import ConfigError, SinkUnavailable  # noqa: E402
