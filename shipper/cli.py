@@ -99,6 +99,20 @@ def run(  # noqa: PLR0913 (one parameter per option)
             metavar="WHAT",
         ),
     ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            help="With --once: end after so many seconds with exit code 5. [env: SHIPPER_ONCE_TIMEOUT_S]",
+            metavar="SECONDS",
+        ),
+    ] = None,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            help="Serve /metrics, /healthz and /readyz there; default: not at all. [env: SHIPPER_METRICS]",
+            metavar="HOST:PORT",
+        ),
+    ] = None,
 ) -> None:
     """Follow files and ship their records; SIGTERM drains and exits 0."""
     with _errors():
@@ -114,12 +128,20 @@ def run(  # noqa: PLR0913 (one parameter per option)
             "state": state,
             "template": template,
             "finished": finished,
+            "once_timeout_s": timeout,
+            "metrics": metrics,
         }
         settings = load_settings(config, given)
         console = Console()
         for sentence in suspicious_variables():
             console.say(sentence)
-        code = serve(settings, once=once, emit=console)
+        code = serve(
+            settings,
+            once=once,
+            emit=console,
+            reload=lambda: load_settings(config, given),
+            progress=console.progress if console.is_terminal else None,
+        )
     raise typer.Exit(code)
 
 

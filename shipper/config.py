@@ -78,6 +78,13 @@ class Settings(BaseSettings):
         default=25.0, ge=0, description="After SIGTERM: the longest that writers and unshipped records are waited for."
     )
 
+    once_timeout_s: float = Field(
+        default=0.0, ge=0, description="With `--once`: the longest that it may take; 0 for as long as it takes."
+    )
+    metrics: str | None = Field(
+        default=None, description="Address for metrics, health and readiness over HTTP, such as `127.0.0.1:9101`."
+    )
+
     @field_validator("path", mode="before")
     @classmethod
     def _split_paths(cls, value: Any) -> Any:

@@ -145,12 +145,12 @@ class Delivery:
             except StoreFull as exc:
                 if not self._state_fails:
                     self._state_fails = True
-                    self.emit(StateFailed(str(exc)))
+                    self.emit(StateFailed("dead-letter file", str(exc)))
                 await self.sleep(backoff_s(attempt, self.draw()))
                 continue
             if self._state_fails:
                 self._state_fails = False
-                self.emit(StateRecovered())
+                self.emit(StateRecovered("dead-letter file"))
             ledger.add(Ended(line.source.key, Fate.DEAD_LETTERED, 1) for line in refused)
             first = refused[0]
             self.emit(DeadLettered(len(refused), first.source.path, first.line, first.reason, str(self.dead.path)))

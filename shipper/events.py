@@ -13,10 +13,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from shipper.core.accounting import Tally
-from shipper.core.model import Advice, Fate
+from shipper.core.accounting import Ledger, Tally
+from shipper.core.model import Advice, Batch, Fate
+from shipper.lag import written_at
 
 Emit = Callable[[object], None]
+
+_CLEAR = "\r\x1b[K"
 
 _ENDINGS = (
     (Fate.RESCUED, "of them rescued from a conflict with the mapping"),
@@ -38,6 +41,39 @@ class Started:
 
     def __str__(self) -> str:
         return f"shipping {', '.join(self.paths)} to {self.to} (state in {self.state})"
+
+
+@dataclass(frozen=True, slots=True)
+class Listening:
+    """Metrics, health and readiness are served."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return f"metrics at {self.url}/metrics, also /healthz and /readyz"
+
+
+@dataclass(frozen=True, slots=True)
+class Reloading:
+    """A signal asked for the settings to be read again; *problem* says why they are not taken over."""
+
+    problem: str = ""
+
+    def __str__(self) -> str:
+        if self.problem:
+            return f"the settings are kept as they are: {self.problem}"
+        return "reading the settings again; what is not acknowledged is sent again under the same ids"
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """`--once` was given a time, and it was too short."""
+
+    timeout_s: float
+    why: str
+
+    def __str__(self) -> str:
+        return f"not done after {self.timeout_s:g} s{': ' + self.why if self.why else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +178,26 @@ class Settled:
         tally: How they have ended.
         lines: How many were read.
         size: Bytes of what was read.
+        written: When the first record of each chunk was written, in seconds since 1970, and how many lines came with it.
     """
 
     tally: Tally
     lines: int
     size: int
+    written: tuple[tuple[float, int], ...] = ()
+
+
+def settled(batch: Batch, ledger: Ledger) -> Settled:
+    """Build the event of a batch that is done."""
+    chunks = [checked.chunk for checked in batch.chunks]
+    firsts = ((checked.pieces[0].lines[0], checked.chunk.lines) for checked in batch.chunks if checked.pieces)
+    times = ((written_at(first), lines) for first, lines in firsts)
+    return Settled(
+        ledger.total,
+        sum(chunk.lines for chunk in chunks),
+        sum(chunk.size for chunk in chunks),
+        tuple((time, lines) for time, lines in times if time is not None),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,8 +236,9 @@ class SinkFailed:
 
 @dataclass(frozen=True, slots=True)
 class StateFailed:
-    """Checkpoint or dead letters cannot be written. Said once until they can."""
+    """*what*, checkpoint or dead letters, cannot be written. Said once until it can."""
 
+    what: str
     reason: str
 
     def __str__(self) -> str:
@@ -195,10 +247,12 @@ class StateFailed:
 
 @dataclass(frozen=True, slots=True)
 class StateRecovered:
-    """Checkpoint and dead letters can be written again."""
+    """*what* can be written again."""
+
+    what: str
 
     def __str__(self) -> str:
-        return "state and dead letters can be written again"
+        return f"the {self.what} can be written again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,10 +302,12 @@ class Stopped:
 
 
 class Console:
-    """Writes the sentences of events to stderr, the same one once in a row."""
+    """Writes the sentences of events to stderr, the same one once in a row, and a line of progress if that is a terminal."""
 
     def __init__(self) -> None:
         self._last = ""
+        self._line = False
+        self.is_terminal = sys.stderr is not None and sys.stderr.isatty()
 
     def __call__(self, event: object) -> None:
         """Print *event* if it has a sentence."""
@@ -263,5 +319,14 @@ class Console:
         """Print a sentence."""
         if text != self._last:
             self._last = text
-            with suppress(OSError, ValueError):  # nobody listens any more: no reason to stop shipping
-                print(f"shipper: {text}", file=sys.stderr, flush=True)  # noqa: T201 (this is the console)
+            self._write(f"{_CLEAR if self._line else ''}shipper: {text}\n")
+            self._line = False
+
+    def progress(self, text: str) -> None:
+        """Show a line that the next one takes the place of; only for terminals."""
+        self._line = True
+        self._write(f"{_CLEAR}{text}")
+
+    def _write(self, text: str) -> None:
+        with suppress(OSError, ValueError):  # nobody listens any more: no reason to stop shipping
+            print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 (this is the console)

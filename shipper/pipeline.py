@@ -26,7 +26,7 @@ from shipper.core.batching import Batcher
 from shipper.core.model import Batch
 from shipper.delivery import Delivery
 from shipper.errors import StoreFull
-from shipper.events import ChunkRead, Committed, Emit, FileDeleted, Settled, StateFailed, StateRecovered
+from shipper.events import ChunkRead, Committed, Emit, FileDeleted, StateFailed, StateRecovered, settled
 from shipper.files import Files
 from shipper.tailer import Tailer
 
@@ -260,8 +260,7 @@ class Pipeline:
         """Take each chunk as settled; all chunks of one file at once, so that the first one may carry the tally of them all."""
         for imbalance in imbalances(batch, ledger):
             self.emit(imbalance)
-        chunks = [checked.chunk for checked in batch.chunks]
-        self.emit(Settled(ledger.total, sum(chunk.lines for chunk in chunks), sum(chunk.size for chunk in chunks)))
+        self.emit(settled(batch, ledger))
         for checked in batch.chunks:
             self._bytes -= checked.held
             commit = self._acks.settle(checked.chunk, ledger.take(checked.chunk.source.key))
@@ -308,12 +307,12 @@ class Pipeline:
     def _cannot_store(self, exc: StoreFull) -> None:
         if not self._store_fails:
             self._store_fails = True
-            self.emit(StateFailed(str(exc)))
+            self.emit(StateFailed("checkpoint", str(exc)))
 
     def _can_store(self) -> None:
         if self._store_fails:
             self._store_fails = False
-            self.emit(StateRecovered())
+            self.emit(StateRecovered("checkpoint"))
 
     async def _clean_up(self) -> None:
         """Delete what is finished, if told to; the checkpoint must have it first."""

@@ -8,16 +8,14 @@ import random
 import resource
 import secrets
 import signal
-from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from shipper.checkpoint import CHECKPOINT, Checkpoint
 from shipper.config import Settings
-from shipper.core.accounting import Imbalance, Tally
 from shipper.core.enrich import Rules
 from shipper.core.retry import backoff_s
 from shipper.deadletters import DeadLetters
@@ -28,16 +26,19 @@ from shipper.events import (
     Emit,
     NoFolderYet,
     NotStarted,
-    Settled,
+    Reloading,
     SinkFailed,
     SinkFound,
     SinkRecovered,
     Started,
     Stopped,
+    TimedOut,
 )
 from shipper.files import Files
 from shipper.look import absolute_patterns, fixed_folder, look
+from shipper.metrics import Figures
 from shipper.pipeline import Limits, Pipeline
+from shipper.report import Report
 from shipper.sinks.detect import find_sink
 from shipper.sinks.interface import Sink
 from shipper.tailer import Reader
@@ -49,27 +50,20 @@ STATE_FOLDER = ".shipper"
 DEAD_LETTERS = "dead-letters.jsonl"
 NOT_CLOSED = 4
 """The exit code when the accounting does not close."""
+TIMED_OUT = 5
+"""The exit code when `--once` was not done in its time."""
+_RELOAD_DRAIN_S = 2.0  # what is on its way may arrive; what is not sent yet is read again
 _MAX_OPEN = 1000
 
 
-@dataclass(slots=True)
-class Totals:
-    """Counts what happened in this run, between the pipeline and the console."""
-
-    emit: Emit
-    tally: Tally = field(default_factory=Counter)
-    closes: bool = True
-
-    def __call__(self, event: object) -> None:
-        """Take an event and pass it on."""
-        if isinstance(event, Settled):
-            self.tally.update(event.tally)
-        elif isinstance(event, Imbalance):
-            self.closes = False
-        self.emit(event)
-
-
-def run(settings: Settings, *, once: bool, emit: Emit) -> int:
+def run(
+    settings: Settings,
+    *,
+    once: bool,
+    emit: Emit,
+    reload: Callable[[], Settings] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> int:
     """
     Ship until a signal, or once.
 
@@ -77,24 +71,35 @@ def run(settings: Settings, *, once: bool, emit: Emit) -> int:
         settings: Checked settings.
         once: End when what was there at the start is acknowledged.
         emit: Takes events.
+        reload: Reads the settings again at SIGHUP; may raise ConfigError, then they stay as they are.
+        progress: Shows how far *once* is; None where nobody looks.
 
     Returns:
         The exit code: 0; 1 when *once* left something behind: it was stopped, or a file could not be read; 4 when the
-        accounting does not close.
+        accounting does not close; 5 when *once* was not done in its time.
 
     Raises:
         ConfigError: Nothing can be shipped with these settings.
         StoreError: The checkpoint cannot be used.
     """
+    figures = Figures(emit)
+    while True:
+        _check(settings)
+        try:
+            code = asyncio.run(_run(settings, _Ways(figures, reload, progress), once=once))
+        except ExceptionGroup as group:  # the task group wraps what went wrong in one of its tasks
+            raise _first(group) from group
+        if isinstance(code, int):
+            return code
+        settings = code
+
+
+def _check(settings: Settings) -> None:
     if not settings.path:
         raise ConfigError("no files to ship: give --path 'logs/*.jsonl' (or SHIPPER_PATH, or 'path' in the YAML file)")
     if not settings.to:
         raise ConfigError("nowhere to ship to: give --to http://… (or SHIPPER_TO, or 'to' in the YAML file)")
     check_url(settings.to)
-    try:
-        return asyncio.run(_run(settings, once=once, emit=Totals(emit)))
-    except ExceptionGroup as group:  # the task group wraps what went wrong in one of its tasks
-        raise _first(group) from group
 
 
 def state_folder(settings: Settings, patterns: tuple[str, ...]) -> Path:
@@ -104,56 +109,87 @@ def state_folder(settings: Settings, patterns: tuple[str, ...]) -> Path:
     return fixed_folder(patterns[0]) / STATE_FOLDER
 
 
-async def _run(settings: Settings, *, once: bool, emit: Totals) -> int:
+@dataclass(frozen=True, slots=True)
+class _Ways:
+    """The ways out of a run, and back into it."""
+
+    figures: Figures
+    reload: Callable[[], Settings] | None
+    progress: Callable[[str], None] | None
+
+
+async def _run(settings: Settings, ways: _Ways, *, once: bool) -> int | Settings:
+    """Run one pipeline; return the exit code, or the settings for the next one."""
+    figures = ways.figures
     patterns = absolute_patterns(settings.path, Path.cwd())
-    stop = _Stop(settings, emit)
+    stop = _Stop(settings, figures, reload=ways.reload)
     state = state_folder(settings, patterns)
     if once and not await _is_something_there(patterns, state):
         missing = [str(folder) for folder in map(fixed_folder, patterns) if not await asyncio.to_thread(folder.is_dir)]
         why = f"the folder {missing[0]} does not exist" if missing else "there is nothing to ship"
         raise ConfigError(f"no file matches {', '.join(patterns)}: {why}; check --path")
-    if settings.state is None and not await _wait_for_folder(state.parent, emit=emit, stop=stop):
-        emit(NotStarted(f"the folder {state.parent} never appeared"))
-        return 0
+    if settings.state is None and not await _wait_for_folder(state.parent, emit=figures, stop=stop):
+        figures(NotStarted(f"the folder {state.parent} never appeared"))
+        return stop.settings or 0
     checkpoint = await asyncio.to_thread(Checkpoint, state)
     transport = Transport(
         settings.to, compression=settings.compression, timeout_s=settings.timeout_s, connections=settings.in_flight + 1
     )
+    report = Report(figures, state, transport.url, state / DEAD_LETTERS)
+    if once and settings.once_timeout_s:
+        stop.expire_after(settings.once_timeout_s)
     try:
-        files = Files(
-            patterns,
-            await asyncio.to_thread(checkpoint.load),
-            exclude=state.resolve(),
-            reader=Reader(settings.max_line_bytes, _max_open(settings), _rules(settings)),
-            new_epoch=lambda: secrets.token_hex(8),
-            emit=emit,
-        )
-        emit(Started(patterns, transport.url, str(state)))
-        sink = await stop.unless_stopped(_find_sink(transport, settings, emit))
-        if sink is None:
-            emit(NotStarted(f"{transport.url} never answered"))
-            return 1 if once else 0
-        emit(SinkFound(sink.kind))
-        pipeline = Pipeline(
-            files,
-            Delivery(sink, transport, DeadLetters(state / DEAD_LETTERS), emit),
-            checkpoint,
-            _limits(settings),
-            emit,
-            delete_finished=settings.finished == "delete",
-        )
-        complete = await stop.run(pipeline, once=once)
-        for account in await asyncio.to_thread(checkpoint.accounts):
-            if account.imbalance is not None:
-                emit(account.imbalance)
-        emit(Stopped(emit.tally, pipeline.left))
-        files.close()
-        if not emit.closes:
-            return NOT_CLOSED
-        return 1 if once and (files.unreadable or not complete) else 0
+        async with report.running(settings.metrics, progress=ways.progress if once else None):
+            return await _ship(settings, stop, report, _Parts(patterns, checkpoint, transport), once=once)
     finally:
         await transport.close()
         checkpoint.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What is opened before and closed after a pipeline."""
+
+    patterns: tuple[str, ...]
+    checkpoint: Checkpoint
+    transport: Transport
+
+
+async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, *, once: bool) -> int | Settings:
+    figures, transport = report.figures, parts.transport
+    files = Files(
+        parts.patterns,
+        await asyncio.to_thread(parts.checkpoint.load),
+        exclude=report.folder.resolve(),
+        reader=Reader(settings.max_line_bytes, _max_open(settings), _rules(settings)),
+        new_epoch=lambda: secrets.token_hex(8),
+        emit=figures,
+    )
+    figures(Started(parts.patterns, transport.url, str(report.folder)))
+    sink = await stop.unless_stopped(_find_sink(transport, settings, figures))
+    if sink is None:
+        if not stop.settings and not stop.expired:
+            figures(NotStarted(f"{transport.url} never answered"))
+        return stop.settings or (stop.expired or 1 if once else 0)
+    figures(SinkFound(sink.kind))
+    report.pipeline = pipeline = Pipeline(
+        files,
+        Delivery(sink, transport, DeadLetters(report.dead), figures),
+        parts.checkpoint,
+        _limits(settings),
+        figures,
+        delete_finished=settings.finished == "delete",
+    )
+    complete = await stop.run(pipeline, once=once)
+    for account in await asyncio.to_thread(parts.checkpoint.accounts):
+        if account.imbalance is not None:
+            figures(account.imbalance)
+    if not stop.settings:
+        figures(Stopped(figures.tally, pipeline.left))
+    files.close()
+    if not figures.closes:
+        return NOT_CLOSED
+    return stop.settings or stop.expired or (1 if once and (files.unreadable or not complete) else 0)
 
 
 async def _is_something_there(patterns: tuple[str, ...], state: Path) -> bool:
@@ -197,28 +233,58 @@ async def _find_sink(transport: Transport, settings: Settings, emit: Emit) -> Si
 
 class _Stop:
     """
-    Signals. The first one drains, a second one ends the process at once.
+    Signals. The first one drains, a second one ends the process at once; SIGHUP reads the settings again.
 
     SIGTERM comes to an application and its sidecar together: what the application still logs is waited for. SIGINT comes
     from a person at a terminal: the writers are not waited for.
     """
 
-    def __init__(self, settings: Settings, emit: Emit) -> None:
+    def __init__(self, settings: Settings, figures: Figures, *, reload: Callable[[], Settings] | None) -> None:
+        self.settings: Settings | None = None
+        """Those to go on with; None when it is the end."""
+        self.expired = 0
+        """The exit code when the time of `--once` is over."""
         self._settings = settings
-        self._emit = emit
+        self._figures = figures
+        self._reload = reload
         self._stopped = asyncio.Event()
         self._signal = 0
-        loop = asyncio.get_running_loop()
+        self._loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal, number)
+            self._loop.add_signal_handler(number, self._on_signal, number)
+        if reload is not None:
+            self._loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+
+    def expire_after(self, seconds: float) -> None:
+        """End after some seconds, whatever is left."""
+        self._loop.call_later(seconds, self._on_expiry)
 
     def _on_signal(self, number: int) -> None:
         if self._signal:
             with suppress(OSError):
                 os.write(2, b"shipper: stopped at once; what is not acknowledged is sent again at the next start\n")
             os._exit(128 + number)
-        self._signal = number
+        self._signal, self.settings = number, None
         self._stopped.set()
+
+    def _on_reload(self) -> None:
+        if self._reload is None or self._stopped.is_set():
+            return
+        try:
+            settings = self._reload()
+            _check(settings)
+        except ConfigError as exc:
+            self._figures(Reloading(str(exc)))
+            return
+        self._figures(Reloading())
+        self.settings = settings
+        self._stopped.set()
+
+    def _on_expiry(self) -> None:
+        if not self._stopped.is_set():
+            self._figures(TimedOut(self._settings.once_timeout_s, self._figures.why_not_ready))
+            self.expired = TIMED_OUT
+            self._stopped.set()
 
     async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Return what *work* returns; None when a signal came first."""
@@ -237,10 +303,11 @@ class _Stop:
         stopped = asyncio.ensure_future(self._stopped.wait())
         await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
-        if not task.done():
-            self._emit(Draining(self._settings.drain_s))
+        if not task.done() and not self.expired:
             pipeline.stop(wait_for_writers=self._signal == signal.SIGTERM)
-            await asyncio.wait({task}, timeout=self._settings.drain_s)
+            if self._signal:
+                self._figures(Draining(self._settings.drain_s))
+            await asyncio.wait({task}, timeout=self._settings.drain_s if self._signal else _RELOAD_DRAIN_S)
         if not task.done():
             await _cancel(task)
             return False

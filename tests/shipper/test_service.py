@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -12,10 +13,15 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes import Part, Program, append, clean_environment, header_ids, line, lines, start, wait_for
 
@@ -348,3 +354,172 @@ def test_help_and_version(shipper: Shipper) -> None:
     """`--help` and `--version` work, and every command has a help of its own."""
     for arguments in (("--help",), ("--version",), ("run", "--help"), ("setup", "--help"), ("collect", "--help")):
         assert shipper.run(*arguments).wait() == 0
+
+
+def ask(url: str) -> tuple[int, str]:
+    """GET a page; the status and the text."""
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as exc:
+        return exc.code, exc.read().decode()
+
+
+def samples(text: str) -> dict[str, float]:
+    """Metrics as Prometheus itself reads them, by name and labels."""
+    return {
+        s.name + "".join(f",{value}" for value in s.labels.values()): s.value
+        for family in text_string_to_metric_families(text)
+        for s in family.samples
+    }
+
+
+def metrics_url(program: Program) -> str:
+    found = wait_for(lambda: re.search(r"metrics at (http://\S+)/metrics", program.said), "the address")
+    return str(found[1])
+
+
+def test_metrics_and_readiness(shipper: Shipper, endpoint: Endpoint) -> None:
+    """The figures are those of what was shipped, they add up, and readiness says why while an operator has to act."""
+    append(shipper.logs / "a.jsonl", lines(range(10)) + b"\nbad line\n")
+    program = shipper.run(
+        "run",
+        "--path",
+        "logs",
+        "--to",
+        endpoint.url,
+        "--metrics",
+        "127.0.0.1:0",
+        env={"SHIPPER_BAD_LINES": "dead_letter"},
+    )
+    url = metrics_url(program)
+    wait_for(lambda: len(endpoint.records) == 10, "the records")
+    wait_for(lambda: samples(ask(url + "/metrics")[1])["shipper_checkpoint_commits_total"] > 0, "a commit")
+    assert ask(url + "/healthz") == (200, "alive\n")
+    assert ask(url + "/readyz") == (200, "ready\n")
+    found = samples(ask(url + "/metrics")[1])
+    fates = {key.partition(",")[2]: value for key, value in found.items() if key.startswith("shipper_records_total")}
+    assert {fate: number for fate, number in fates.items() if number} == {
+        "delivered": 10,
+        "empty": 1,
+        "dead_lettered": 1,
+    }
+    size = (shipper.logs / "a.jsonl").stat().st_size
+    assert found["shipper_lines_read_total"] == sum(fates.values()) + found["shipper_in_flight_lines"] == 12
+    assert (found["shipper_read_bytes_total"], found["shipper_settled_bytes_total"]) == (size, size)
+    assert (found["shipper_files"], found["shipper_lag_bytes"], found["shipper_sink_up"]) == (1, 0, 1)
+    assert found["shipper_requests_total,done,200"] >= 1
+    assert found["shipper_dead_letters_bytes"] > 0
+    endpoint.status = 401
+    written = datetime.now(UTC) - timedelta(seconds=90)
+    stamped = b'{"@timestamp":"%s","n":1}\n' % written.isoformat(timespec="milliseconds").encode()
+    append(shipper.logs / "a.jsonl", stamped)
+    wait_for(lambda: ask(url + "/readyz")[0] == 503, "not to be ready")
+    assert "401" in ask(url + "/readyz")[1]
+    found = samples(ask(url + "/metrics")[1])
+    assert (found["shipper_sink_up"], found["shipper_ready"], found["shipper_in_flight_lines"]) == (0, 0, 1)
+    assert found["shipper_lag_bytes"] == len(stamped)
+    assert 90 <= found["shipper_oldest_unacknowledged_seconds"] < 150
+    assert found["shipper_retries_total"] >= 1
+    assert ask(url + "/healthz")[0] == 200
+    endpoint.status = 200
+    wait_for(lambda: ask(url + "/readyz")[0] == 200, "to be ready again")
+    wait_for(lambda: samples(ask(url + "/metrics")[1])["shipper_delivery_seconds_count"] == 1, "the delay")
+    found = samples(ask(url + "/metrics")[1])
+    assert found["shipper_delivery_seconds_bucket,60.0"] == 0
+    assert found["shipper_delivery_seconds_bucket,300.0"] == 1
+    oldest = "shipper_oldest_unacknowledged_seconds"
+    wait_for(lambda: samples(ask(url + "/metrics")[1])[oldest] == 0, "nothing to be left")
+    assert (ask(url + "/nothing")[0], ask(url + "/metrics?x=1")[0]) == (404, 200)
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+
+
+def test_not_ready_before_the_store_has_answered(shipper: Shipper) -> None:
+    """Metrics are served from the start, and readiness says what is waited for."""
+    append(shipper.logs / "a.jsonl", line(1))
+    program = shipper.run("run", "--path", "logs", "--to", "http://127.0.0.1:1", "--metrics", "127.0.0.1:0")
+    url = metrics_url(program)
+    wait_for(lambda: "refused" in ask(url + "/readyz")[1].lower() or "connect" in ask(url + "/readyz")[1], "the reason")
+    assert ask(url + "/readyz")[0] == 503
+    assert ask(url + "/metrics")[0] == 200
+
+
+@pytest.mark.parametrize("address", ["nonsense", "127.0.0.1:99999", "203.0.113.1:9101"])
+def test_an_address_that_cannot_be_listened_on(shipper: Shipper, endpoint: Endpoint, address: str) -> None:
+    """A wrong address is one sentence that names the option, and exit code 2."""
+    append(shipper.logs / "a.jsonl", line(1))
+    program = shipper.run("run", "--path", "logs", "--to", endpoint.url, "--metrics", address)
+    assert program.wait() == 2
+    assert f"--metrics {address}: " in program.said
+
+
+def test_once_with_a_time(shipper: Shipper) -> None:
+    """With the store away, once ends after its time with exit code 5 and says what it waited for; nothing is lost."""
+    append(shipper.logs / "a.jsonl", lines(range(5)))
+    started = time.monotonic()
+    program = shipper.run("run", "--once", "--path", "logs", "--to", "http://127.0.0.1:1", "--timeout", "1")
+    assert program.wait() == 5
+    assert time.monotonic() - started < 15
+    assert "not done after 1 s: http://127.0.0.1:1" in program.said
+
+
+def test_once_with_a_time_in_the_middle(shipper: Shipper, endpoint: Endpoint) -> None:
+    """Also when the store answers, but takes nothing; the next run ships it all."""
+    append(shipper.logs / "a.jsonl", lines(range(5)))
+    endpoint.status = 503
+    command = ("run", "--once", "--path", "logs", "--to", endpoint.url, "--timeout")
+    program = shipper.run(*command, "2")
+    assert program.wait() == 5
+    endpoint.status = 200
+    program = shipper.run(*command, "30")
+    assert program.wait() == 0
+    assert len(endpoint.records) == 5
+
+
+def test_settings_are_read_again_at_sighup(shipper: Shipper, endpoint: Endpoint) -> None:
+    """SIGHUP takes over a changed file, keeps what it has if that is wrong, and neither loses nor repeats a record."""
+    other = Endpoint()
+    config = shipper.folder / "s.yaml"
+    config.write_text(f"path: logs/*.jsonl\nto: {endpoint.url}\n")
+    append(shipper.logs / "a.jsonl", lines(range(5)))
+    try:
+        program = shipper.run("run", "--config", "s.yaml")
+        wait_for(lambda: len(endpoint.records) == 5, "the first records")
+        config.write_text("path: logs/*.jsonl\nto: nonsense\n")
+        program.signal(signal.SIGHUP)
+        wait_for(lambda: "the settings are kept as they are: --to nonsense" in program.said, "the message")
+        config.write_text(f"path: logs/*.jsonl\nto: {other.url}\n")
+        program.signal(signal.SIGHUP)
+        wait_for(lambda: f"to {other.url}" in program.said, "the new settings")
+        append(shipper.logs / "a.jsonl", lines(range(5, 12)))
+        wait_for(lambda: len(other.records) == 7, "the other records")
+        program.signal(signal.SIGTERM)
+        assert program.wait() == 0
+        assert "12 records delivered; nothing is left" in program.said
+        assert len(endpoint.records) == 5
+    finally:
+        other.close()
+
+
+def test_progress_on_a_terminal_alone(shipper: Shipper, endpoint: Endpoint) -> None:
+    """On a terminal once shows how far it is in a line that is written over; in a file there is none of it."""
+    append(shipper.logs / "a.jsonl", lines(range(5)))
+    endpoint.status = 503
+    command = ("run", "--once", "--path", "logs", "--to", endpoint.url, "--timeout", "1.5")
+    assert "%" not in (quiet := shipper.run(*command)).said
+    assert quiet.wait() == 5
+    assert "%" not in quiet.said
+    master, slave = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "shipper", *command], cwd=shipper.folder, stderr=slave, env=clean_environment({})
+    )
+    os.close(slave)
+    text = b""
+    with suppress(OSError):  # the other side is closed
+        while data := os.read(master, 10_000):
+            text += data
+    os.close(master)
+    assert process.wait() == 5
+    assert b"\r\x1b[K[                    ]   0% of 0.0 MB" in text
+    assert text.rstrip().endswith(b"bytes are left for the next start")
