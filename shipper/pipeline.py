@@ -115,7 +115,7 @@ class Pipeline:
     @property
     def left(self) -> int:
         """Bytes that are known of and not acknowledged."""
-        return self._bytes + sum(tailer.left for tailer in self.files.tailers.values())
+        return self._acks.size + sum(tailer.left for tailer in self.files.tailers.values())
 
     async def run(self, *, once: bool = False) -> None:
         """

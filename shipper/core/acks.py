@@ -91,6 +91,11 @@ class AckTracker:
         return sum(sent.commit.lines for waiting in self._files.values() for sent in waiting)
 
     @property
+    def size(self) -> int:
+        """Bytes of the files that these are."""
+        return sum(waiting[-1].commit.position.offset - waiting[0].start for waiting in self._files.values())
+
+    @property
     def idle(self) -> bool:
         """True when nothing at all is on its way."""
         return not self._files

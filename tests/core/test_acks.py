@@ -47,6 +47,7 @@ def test_the_committed_place_is_the_contiguous_prefix(data: st.DataObject, files
             assert counted[key] == lines[key] == commit.position.line, "the counts are those of the committed lines"
         assert committed.get(key, 0) == place
         assert tracker.lines == sum(ends[f][1] - lines.get(str(f), 0) for f in ends)
+        assert tracker.size == sum(ends[f][0] - committed.get(str(f), 0) for f in ends)
         assert tracker.in_flight(key) == any(c.source.key == key for c in waiting)
     assert tracker.idle
     assert committed == {str(file): offset for file, (offset, _) in ends.items()}
