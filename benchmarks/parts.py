@@ -248,7 +248,7 @@ def syslog_ng(folder: Path, sink: Sink, work: Path) -> tuple[list[str | Path], d
         f'  file("{path}" flags(no-parse) follow-freq(0.1) log-fetch-limit(10000) log-iw-size(100000));'
         for path in sorted(folder.glob("*.jsonl"))
     )
-    body = r"{\"create\":{}}\n${MSG}\n"
+    body = r"{\"create\":{}}\n${MSG}"
     config.write_text(f"""@version: 3.38
 options {{ threaded(yes); log-msg-size(262144); stats-freq(0); keep-hostname(yes); use-dns(no); }};
 source s {{
