@@ -34,7 +34,7 @@ _COMMIT_INTERVAL_S = 0.2
 _LOOK_COST = 30  # the time between two looks, in times of what a look takes: so looking costs 3 % at most,
 _LOOK_AT_LEAST_S = 5.0  # but happens at least this often
 _CLEAN_INTERVAL_S = 1.0
-_ROUND_BYTES = 1024 * 1024  # read in one go in a worker thread
+_ROUND_BYTES = 4 * 1024 * 1024  # read in one go in a worker thread
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from shipper.core.model import ORIGIN, TAIL_BYTES, Checked, Chunk, Position, Ref
 from shipper.core.naming import stream_of
 from shipper.look import Number, Seen
 
-CHUNK_BYTES = 256 * 1024
+CHUNK_BYTES = 512 * 1024
 _TURNS = 500
 _OVERSIZE_HEAD = 64 * 1024
 DEAD_WRITER = "the writer ended before this line was complete"

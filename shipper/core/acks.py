@@ -37,7 +37,8 @@ class Commit:
         """Put this commit and the one before it together."""
         if earlier is None:
             return self
-        return replace(self, lines=earlier.lines + self.lines, tally=earlier.tally + self.tally)
+        tally = earlier.tally + self.tally if earlier.tally and self.tally else earlier.tally or self.tally
+        return Commit(self.key, self.position, self.tail, earlier.lines + self.lines, tally)
 
 
 @dataclass(slots=True)
