@@ -174,7 +174,7 @@ def _tell_loop(context: dict[str, Any]) -> None:
         logger.makeRecord(
             logger.name, logging.ERROR, *_site(trouble), "%s",
             (context.get("message") or "unhandled exception in event loop",), trouble,
-            extra={"task": task()} if task else None,
+            extra={"task_name": task()} if task else None,
         )
     )  # fmt: skip
 
