@@ -14,10 +14,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from urllib.parse import quote
 
 from shipper.core.accounting import Imbalance, Tally
 from shipper.core.acks import Commit
@@ -25,6 +26,7 @@ from shipper.core.model import ORIGIN, Fate, Position
 from shipper.errors import ConfigError, StoreError, StoreFull
 
 CHECKPOINT = "checkpoint.sqlite"
+_LOCK_TRIES = 4
 _PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR")
 _NOT_ALLOWED = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
 _INSERT = (
@@ -262,6 +264,48 @@ class Checkpoint:
         )
 
 
+def peek(folder: Path) -> list[Account]:
+    """
+    Read a checkpoint without holding it, also one that a shipper is writing to.
+
+    Raises:
+        ConfigError: There is none.
+        StoreError: It cannot be read.
+    """
+    path = folder / CHECKPOINT
+    if not path.exists():
+        raise ConfigError(
+            f"there is no checkpoint in {folder}: no shipper has shipped from there yet; see --state, --path"
+        )
+    try:
+        with closing(
+            sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10, isolation_level=None)
+        ) as db:
+            (version,) = db.execute("PRAGMA user_version").fetchone()
+            if version != len(_VERSIONS):
+                raise StoreError(
+                    f"{path} was written by another version of the shipper; run that one's status, or this one's run"
+                )
+            return _accounts(db)
+    except sqlite3.Error as exc:
+        raise StoreError(f"the checkpoint {path} cannot be read: {exc}") from exc
+
+
+def holder(folder: Path) -> str:
+    """Return who holds the checkpoint, such as `pid 17`; empty when nobody does."""
+    try:
+        fd = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(fd, 100, 0).decode("ascii", "replace").strip() or "unknown process"
+    finally:
+        os.close(fd)
+    return ""
+
+
 def _accounts(db: sqlite3.Connection) -> list[Account]:
     tallies: dict[str, Tally] = {}
     read = 0
@@ -296,7 +340,7 @@ def _hold(folder: Path) -> int:
     """Lock the folder for this process, for as long as it lives."""
     fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(fd)
     except BlockingIOError:
         owner = os.pread(fd, 100, 0).decode("ascii", "replace").strip()
         os.close(fd)
@@ -306,3 +350,13 @@ def _hold(folder: Path) -> int:
     os.ftruncate(fd, 0)
     os.pwrite(fd, f"pid {os.getpid()}\n".encode(), 0)
     return fd
+
+
+def _lock(fd: int) -> None:
+    """Take the lock; somebody who only looks whether it is held (`holder`) holds it for a moment."""
+    for _ in range(_LOCK_TRIES):
+        with suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        time.sleep(0.05)
+    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -215,6 +215,122 @@ def check(to: _To = None, config: _Config = None, profile: _Profiles = None) -> 
     raise typer.Exit(code)
 
 
+_Paths = Annotated[list[str] | None, typer.Option("--path", help="As for run.", metavar="GLOB")]
+_State = Annotated[Path | None, typer.Option("--state", help="Folder of the checkpoint, as for run.", metavar="DIR")]
+_Ids = Annotated[list[str] | None, typer.Argument(help="Ids of entries; all where none is given.", metavar="ID")]
+_Reason = Annotated[str, typer.Option(help="Only those with this text in their reason.", metavar="TEXT")]
+_Older = Annotated[str | None, typer.Option("--older-than", help="Only those so old: 30d, 12h, 5m.", metavar="AGE")]
+_Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
+
+
+@app.command()
+def status(
+    *,
+    as_json: _Json = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="All files, not those alone that are furthest behind.")
+    ] = False,
+    path: _Paths = None,
+    state: _State = None,
+    config: _Config = None,
+) -> None:
+    """Tell how far each file is, what became of its lines, and how the store is; exits 1 if the accounting does not close."""
+    with _errors():
+        from shipper.commands.status import status as tell  # noqa: PLC0415
+        from shipper.config import load_settings  # noqa: PLC0415
+
+        settings = load_settings(config, {"path": path, "state": state})
+        text, code = tell(settings, as_json=as_json, everything=everything)
+        print(text)  # noqa: T201
+    raise typer.Exit(code)
+
+
+dead = typer.Typer(help="Look at what could not be delivered, send it again, or give it up.", no_args_is_help=True)
+app.add_typer(dead, name="dead")
+
+
+@dead.command("list")
+def dead_list(
+    *,
+    reason: _Reason = "",
+    older_than: _Older = None,
+    limit: Annotated[int, typer.Option(min=1, help="The most lines of the table.", metavar="N")] = 100,
+    as_json: _Json = False,
+    path: _Paths = None,
+    state: _State = None,
+    config: _Config = None,
+) -> None:
+    """List the dead letters, the oldest first."""
+    with _errors():
+        from shipper.commands.dead import Choice, parse_age, show_list  # noqa: PLC0415
+        from shipper.config import load_settings  # noqa: PLC0415
+
+        choice = Choice(reason=reason, older_s=parse_age(older_than) if older_than else 0.0)
+        text = show_list(load_settings(config, {"path": path, "state": state}), choice, limit=limit, as_json=as_json)
+        if text:
+            print(text)  # noqa: T201
+
+
+@dead.command("show")
+def dead_show(
+    ids: Annotated[list[str], typer.Argument(help="Ids of entries.", metavar="ID")],
+    *,
+    path: _Paths = None,
+    state: _State = None,
+    config: _Config = None,
+) -> None:
+    """Show dead letters with their lines, exactly as they are."""
+    with _errors():
+        from shipper.commands.dead import show  # noqa: PLC0415
+        from shipper.config import load_settings  # noqa: PLC0415
+
+        print(show(load_settings(config, {"path": path, "state": state}), ids))  # noqa: T201
+
+
+@dead.command("replay")
+def dead_replay(
+    ids: _Ids = None,
+    *,
+    reason: _Reason = "",
+    older_than: _Older = None,
+    to: _To = None,
+    path: _Paths = None,
+    state: _State = None,
+    config: _Config = None,
+) -> None:
+    """Send dead letters again under their ids, also while the shipper runs; safe to interrupt and to repeat."""
+    with _errors():
+        from shipper.commands.dead import Choice, parse_age, replay  # noqa: PLC0415
+        from shipper.config import load_settings  # noqa: PLC0415
+        from shipper.events import Console  # noqa: PLC0415
+
+        choice = Choice(ids or (), reason, parse_age(older_than) if older_than else 0.0)
+        settings = load_settings(config, {"path": path, "state": state, "to": to})
+        text, code = replay(settings, choice, Console())
+        print(text)  # noqa: T201
+    raise typer.Exit(code)
+
+
+@dead.command("purge")
+def dead_purge(
+    ids: _Ids = None,
+    *,
+    reason: _Reason = "",
+    older_than: _Older = None,
+    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    path: _Paths = None,
+    state: _State = None,
+    config: _Config = None,
+) -> None:
+    """Give dead letters up for good."""
+    with _errors():
+        from shipper.commands.dead import Choice, parse_age, purge  # noqa: PLC0415
+        from shipper.config import load_settings  # noqa: PLC0415
+
+        choice = Choice(ids or (), reason, parse_age(older_than) if older_than else 0.0)
+        print(purge(load_settings(config, {"path": path, "state": state}), choice, everything=everything))  # noqa: T201
+
+
 @app.command()
 def collect(
     listen: Annotated[str, typer.Option(help="Address and port.", metavar="HOST:PORT")] = "127.0.0.1:8089",

@@ -78,6 +78,11 @@ class Settings(BaseSettings):
         default=25.0, ge=0, description="After SIGTERM: the longest that writers and unshipped records are waited for."
     )
 
+    dead_letters_bytes: int = Field(
+        default=1024 * 1024 * 1024,
+        ge=1024,
+        description="The most that the dead-letter file may hold; then nothing is passed over until there is room in it.",
+    )
     once_timeout_s: float = Field(
         default=0.0, ge=0, description="With `--once`: the longest that it may take; 0 for as long as it takes."
     )

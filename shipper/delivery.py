@@ -141,7 +141,7 @@ class Delivery:
         while refused:
             attempt += 1
             try:
-                await asyncio.to_thread(self.dead.append, refused)
+                await asyncio.to_thread(self.dead.append, refused, ledger.chunks)
             except StoreFull as exc:
                 if not self._state_fails:
                     self._state_fails = True

@@ -18,7 +18,7 @@ from shipper.checkpoint import CHECKPOINT, Checkpoint
 from shipper.config import Settings
 from shipper.core.enrich import Rules
 from shipper.core.retry import backoff_s
-from shipper.deadletters import DeadLetters
+from shipper.deadletters import DEAD_LETTERS, DeadLetters
 from shipper.delivery import Delivery
 from shipper.errors import ConfigError, SinkError, SinkMisconfigured
 from shipper.events import (
@@ -47,7 +47,6 @@ from shipper.transport import Transport, check_url
 T = TypeVar("T")
 
 STATE_FOLDER = ".shipper"
-DEAD_LETTERS = "dead-letters.jsonl"
 NOT_CLOSED = 4
 """The exit code when the accounting does not close."""
 TIMED_OUT = 5
@@ -109,6 +108,23 @@ def state_folder(settings: Settings, patterns: tuple[str, ...]) -> Path:
     return fixed_folder(patterns[0]) / STATE_FOLDER
 
 
+def find_state(settings: Settings) -> Path:
+    """
+    Find the folder of checkpoint and dead letters of a shipper with these settings.
+
+    Raises:
+        ConfigError: It is not said where it is, or it is not there.
+    """
+    if settings.state is None and not settings.path:
+        raise ConfigError("whose state? give --state DIR, or --path or --config as for shipper run")
+    folder = state_folder(settings, absolute_patterns(settings.path, Path.cwd()))
+    if not folder.is_dir():
+        raise ConfigError(
+            f"there is no folder {folder}: no shipper has run with these settings yet, or give --state DIR"
+        )
+    return folder
+
+
 @dataclass(frozen=True, slots=True)
 class _Ways:
     """The ways out of a run, and back into it."""
@@ -161,12 +177,12 @@ async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, 
         parts.patterns,
         await asyncio.to_thread(parts.checkpoint.load),
         exclude=report.folder.resolve(),
-        reader=Reader(settings.max_line_bytes, _max_open(settings), _rules(settings)),
+        reader=Reader(settings.max_line_bytes, _max_open(settings), rules_of(settings)),
         new_epoch=lambda: secrets.token_hex(8),
         emit=figures,
     )
     figures(Started(parts.patterns, transport.url, str(report.folder)))
-    sink = await stop.unless_stopped(_find_sink(transport, settings, figures))
+    sink = await stop.unless_stopped(wait_for_sink(transport, settings, figures))
     if sink is None:
         if not stop.settings and not stop.expired:
             figures(NotStarted(f"{transport.url} never answered"))
@@ -174,7 +190,7 @@ async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, 
     figures(SinkFound(sink.kind))
     report.pipeline = pipeline = Pipeline(
         files,
-        Delivery(sink, transport, DeadLetters(report.dead), figures),
+        Delivery(sink, transport, DeadLetters(report.dead, max_bytes=settings.dead_letters_bytes), figures),
         parts.checkpoint,
         _limits(settings),
         figures,
@@ -212,7 +228,7 @@ async def _wait_for_folder(folder: Path, *, emit: Emit, stop: _Stop) -> bool:
     return bool(await stop.unless_stopped(appears()))
 
 
-async def _find_sink(transport: Transport, settings: Settings, emit: Emit) -> Sink:
+async def wait_for_sink(transport: Transport, settings: Settings, emit: Emit) -> Sink:
     """Ask what stands at the URL until there is an answer."""
     attempt = 0
     while True:
@@ -327,7 +343,8 @@ def _max_open(settings: Settings) -> int:
     return max(8, min(_MAX_OPEN, allowed - settings.in_flight - 48))
 
 
-def _rules(settings: Settings) -> Rules:
+def rules_of(settings: Settings) -> Rules:
+    """Say how lines become records."""
     return Rules(
         wrap=settings.bad_lines == "wrap",
         fields=settings.fields,

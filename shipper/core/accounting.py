@@ -35,8 +35,9 @@ class Imbalance:
 
 @dataclass(slots=True)
 class Ledger:
-    """How the lines of one batch have ended so far, by the key of their file."""
+    """How the lines of one batch, which *chunks* are, have ended so far, by the key of their file."""
 
+    chunks: tuple[Checked, ...] = ()
     tallies: dict[str, Tally] = field(default_factory=dict)
 
     def add(self, ended: Iterable[Ended]) -> None:
@@ -56,7 +57,7 @@ class Ledger:
 
 def open_ledger(batch: Batch) -> Ledger:
     """Begin the ledger of a batch with the lines that nothing has to be done with."""
-    ledger = Ledger()
+    ledger = Ledger(batch.chunks)
     ledger.add(Ended(checked.chunk.source.key, Fate.EMPTY, checked.empty) for checked in batch.chunks if checked.empty)
     return ledger
 

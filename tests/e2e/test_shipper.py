@@ -242,7 +242,7 @@ def test_a_mapping_conflict_goes_to_the_dead_letters(site: Site) -> None:
     site.wait_for_count(200)
     (entry,) = map(json.loads, (site.folder / "state" / "dead-letters.jsonl").read_text().splitlines())
     assert entry["data"].encode() + b"\n" == bad
-    assert (entry["line"], entry["status"]) == (77, 400)
+    assert (entry["line"], entry["status"]) == (78, 400)
     assert "pars" in entry["reason"]
     assert "line 78 cannot be shipped" in site.said
 

@@ -37,7 +37,7 @@ def test_the_bytes_are_exact(tmp_path_factory: pytest.TempPathFactory, data: lis
     for number, (entry, one) in enumerate(zip(found, data, strict=True)):
         got = entry["data"].encode() if "data" in entry else base64.b64decode(entry["data_base64"])
         assert got == one
-        assert (entry["id"], entry["line"], entry["offset"]) == (f"key-{number:x}", number, 17)
+        assert (entry["id"], entry["line"], entry["offset"]) == (f"key-{number:x}", number + 1, 17)
         assert (entry["reason"], entry["status"], entry["target"]) == ("why", 400, "logs-a.jsonlog-b")
         assert str(entry["time"]).endswith("Z")
 
@@ -47,7 +47,7 @@ def test_many_at_once(tmp_path: Path) -> None:
     dead = DeadLetters(tmp_path / "dead.jsonl")
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda n: dead.append([refused(b"x" * 50_000, n), refused(b"y", n)]), range(40)))
-    assert sorted(e["line"] for e in entries(dead.path)) == sorted([*range(40)] * 2)
+    assert sorted(e["line"] for e in entries(dead.path)) == sorted([*range(1, 41)] * 2)
 
 
 def test_half_an_entry_spoils_none(tmp_path: Path) -> None:

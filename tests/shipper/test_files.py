@@ -80,7 +80,7 @@ def test_over_long_lines(world: World, limit: int) -> None:
     world.once()
     assert world.store.numbers == [1, 3, 5]
     first, second = world.dead
-    assert (first["line"], second["line"]) == (1, 3)
+    assert (first["line"], second["line"]) == (2, 4)
     assert "more than max_line_bytes" in first["reason"]
     assert line(2, pad="y" * limit).startswith(first["data"].encode())
     assert first["offset"] == len(line(1))
@@ -150,7 +150,7 @@ def test_the_half_line_of_a_dead_writer(world: World) -> None:
     ship(program())
     world.once()
     (entry,) = world.dead
-    assert (entry["data"].encode(), entry["reason"], entry["line"]) == (half, DEAD_WRITER, 3)
+    assert (entry["data"].encode(), entry["reason"], entry["line"]) == (half, DEAD_WRITER, 4)
 
 
 def test_an_endless_last_line_of_a_dead_writer(world: World) -> None:

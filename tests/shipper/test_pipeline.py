@@ -149,7 +149,7 @@ def test_one_bad_item_among_many(bulk: World) -> None:
     bulk.once()
     assert len(bulk.store.records) == 4999
     (entry,) = bulk.dead
-    assert (entry["line"], entry["status"], entry["reason"]) == (4321, 400, "document_parsing_exception: no")
+    assert (entry["line"], entry["status"], entry["reason"]) == (4322, 400, "document_parsing_exception: no")
     assert entry["id"].endswith(f"-{4321:x}")
     assert set(bulk.store.sent.values()) == {1}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import os
 import pty
@@ -11,11 +10,9 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,69 +20,8 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.fakes import Part, Program, append, clean_environment, header_ids, line, lines, start, wait_for
-
-
-class Endpoint(http.server.ThreadingHTTPServer):
-    """An HTTP endpoint in this process that keeps what it is sent, by id."""
-
-    daemon_threads = True
-
-    def __init__(self, port: int = 0) -> None:
-        super().__init__(("127.0.0.1", port), Handler)
-        self.records: dict[str, bytes] = {}
-        self.status = 200
-        self.url = f"http://127.0.0.1:{self.server_address[1]}"
-        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
-
-    def close(self) -> None:
-        self.shutdown()
-        self.server_close()
-
-
-class Handler(http.server.BaseHTTPRequestHandler):
-    server: Endpoint
-    protocol_version = "HTTP/1.1"
-
-    def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["content-length"])).split(b"\n")
-        if self.server.status == 200:
-            self.server.records.update(zip(header_ids(self.headers["shipper-lines"]), body, strict=False))
-        self.send_response(self.server.status)
-        self.send_header("content-length", "0")
-        self.end_headers()
-
-    def log_message(self, *args: object) -> None: ...
-
-
-@pytest.fixture
-def endpoint() -> Iterator[Endpoint]:
-    made = Endpoint()
-    yield made
-    made.close()
-
-
-class Shipper:
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.logs = folder / "logs"
-        self.logs.mkdir()
-        self.programs: list[Program] = []
-
-    def run(self, *arguments: str, **more: object) -> Program:
-        program = start(self.folder / f"out{len(self.programs)}", *arguments, cwd=self.folder, **more)  # type: ignore[arg-type]
-        self.programs.append(program)
-        return program
-
-
-@pytest.fixture
-def shipper(tmp_path: Path) -> Iterator[Shipper]:
-    made = Shipper(tmp_path)
-    yield made
-    for program in made.programs:
-        program.kill()
-        assert "Traceback" not in program.said
-
+from tests.fakes import Part, Program, append, clean_environment, line, lines, wait_for
+from tests.shipper.support import Endpoint, Shipper
 
 GOOD = ("run", "--once", "--path", "logs", "--to", "http://127.0.0.1:1")
 
