@@ -70,6 +70,10 @@ class Settings(BaseSettings):
         default={}, description="Added to each record that does not have them; dotted names stand for objects."
     )
     stream_fields: bool = Field(default=False, description="Add `data_stream.*` and `event.dataset` to each record.")
+    watch: Literal["auto", "inotify", "poll"] = Field(
+        default="auto",
+        description="How is learnt what changes: from the kernel, or by looking; `auto` looks on network file systems.",
+    )
     poll_interval_s: float = Field(
         default=0.1, ge=0.01, le=60, description="How often is looked for new lines and files."
     )

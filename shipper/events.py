@@ -107,6 +107,39 @@ class NotStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class WatchingFailed:
+    """The kernel cannot tell what changes."""
+
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cannot watch the folders ({self.reason}): looking again and again in place of that"
+
+
+@dataclass(frozen=True, slots=True)
+class FileLost:
+    """A file was deleted before all of it was read, and cannot be read on."""
+
+    path: str
+    left: int
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.path} was deleted with {self.left} bytes that were not read: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
+class FileGone:
+    """No name leads to a file any more, and not all of it has been read yet."""
+
+    path: str
+    left: int
+
+    def __str__(self) -> str:
+        return f"{self.path} was deleted or moved away with {self.left} bytes that are not read yet; they are read from the open file"
+
+
+@dataclass(frozen=True, slots=True)
 class NothingMatches:
     """No file matches a pattern, which is fine when the application has not started yet."""
 

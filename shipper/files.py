@@ -20,8 +20,8 @@ from jsonlog.files.protocol import PartName, is_alive, parse_name
 from shipper.checkpoint import FileState
 from shipper.core.acks import Commit
 from shipper.core.model import Checked, Source
-from shipper.events import Emit, FileFound, FileTruncated, FileUnreadable, NothingMatches
-from shipper.look import Number, Seen, View, look
+from shipper.events import Emit, FileFound, FileGone, FileLost, FileTruncated, FileUnreadable, NothingMatches
+from shipper.look import Number, Seen, View, look, look_at
 from shipper.tailer import CHUNK_BYTES, Reader, Tailer
 
 _HEAD_BYTES = 1024
@@ -32,10 +32,20 @@ A_COPY = "a copy: a file of the same name is followed already"
 
 @dataclass(slots=True)
 class Changes:
-    """What a look changes in the checkpoint: files that are new or have moved, and keys that mean nothing any more."""
+    """
+    What a look changes.
 
+    Args:
+        view: What it found.
+        adopted: Files that are new or have moved, for the checkpoint.
+        forgotten: Keys that mean nothing any more, for the checkpoint.
+        touched: Files of which there may be more to read.
+    """
+
+    view: View
     adopted: list[FileState] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
+    touched: list[Tailer] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,72 +68,125 @@ class Files:
     Args:
         patterns: Globs, absolute.
         known: What the checkpoint holds, by key; kept up to date here.
-        exclude: A folder whose files are never input: the shipper's own state.
+        exclude: Folders whose files are never input: the shipper's own state.
         reader: Reads them.
         new_epoch: Draws the key of a foreign file.
         emit: Takes events.
         keep_gone_s: How long a file is followed that no name leads to any more: its writer may not know yet.
+        gone_max: How many of those are kept until they are read.
+        gone_max_s: How long they are kept until they are read: they take room on the disk.
     """
 
     patterns: tuple[str, ...]
     known: dict[str, FileState]
-    exclude: Path
+    exclude: tuple[Path, ...]
     reader: Reader
     new_epoch: Callable[[], str]
     emit: Emit
     keep_gone_s: float = _KEEP_GONE_S
+    gone_max: int = 256
+    gone_max_s: float = 3600.0
     tailers: dict[Number, Tailer] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
+    gone: dict[Tailer, None] = field(default_factory=dict)  # those that no name leads to, the longest gone first
     _live: dict[str, Tailer] = field(default_factory=dict)  # by key
+    _by_path: dict[str, Tailer] = field(default_factory=dict)
     _by_inode: dict[int, set[str]] = field(default_factory=dict)  # keys of foreign files
     _spoiled: set[str] = field(default_factory=set)  # keys of ours whose lines are not what they were
-    _empty: list[str] = field(default_factory=list)
+    _empty: set[str] = field(default_factory=set)
+    _linked: set[str] = field(default_factory=set)  # files with further names, under which they may change unnoticed
     _unmatched: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         for state in self.known.values():
             self._index(state)
 
-    async def scan(self, now: float) -> Changes:
+    async def scan(self, now: float, paths: set[str] | None = None) -> Changes:
         """
         Look which files there are.
 
         Args:
             now: Seconds, monotonic.
+            paths: What may have changed, where that is known; None to look at everything.
 
         Returns:
             What has to be in the checkpoint before anything more is read.
         """
-        view = await asyncio.to_thread(look, self.patterns, self.exclude)
+        if paths is None:
+            view = await asyncio.to_thread(look, self.patterns, self.exclude)
+        else:
+            paths = paths | self.restless
+            view = await asyncio.to_thread(look_at, paths, self.patterns, self.exclude, self._path_of)
         self._report(view)
-        changes = Changes()
-        for number, tailer in list(self.tailers.items()):
-            found = view.files.get(number)
-            if found is None:
-                _look_at_gone(tailer, now)
-            elif (
-                tailer.part is not None and found.path != tailer.source.path and _stem(found.path) != tailer.source.key
-            ):
-                self.drop(tailer)  # another file has got the number: files of ours are never renamed
-            elif tailer.rewritten or found.size < tailer.position.offset:
-                self._give_up(tailer, changes)
-            else:
-                tailer.gone_at = None
-                tailer.looked(found.size, found.modified_ns)
-                if found.path != tailer.source.path:
-                    tailer.moved(found)
-                    self._know(replace(self.known[tailer.source.key], path=found.path))
-                    changes.adopted.append(self.known[tailer.source.key])
+        changes = Changes(view)
+        for tailer in self._followed(view, everything=paths is None):
+            self._follow(tailer, view.files.get(tailer.number), now, changes)
+        await self._find(view, changes)
+        changes.touched = [tailer for tailer in changes.touched if not tailer.dropped]
+        return changes
+
+    @property
+    def restless(self) -> set[str]:
+        """What has to be looked at again and again, since no change would tell of it."""
+        waiting = {tailer.source.path for tailer in self.reader.waiting}
+        return waiting | self._linked | self.unreadable.keys()
+
+    @property
+    def is_restless(self) -> bool:
+        """Tell whether there is anything that has to be looked at again and again."""
+        return bool(self.reader.waiting or self._linked or self.unreadable or self.gone)
+
+    def _path_of(self, number: Number) -> str | None:
+        tailer = self.tailers.get(number)
+        return tailer.source.path if tailer is not None and tailer.gone_at is None else None
+
+    def _followed(self, view: View, *, everything: bool) -> list[Tailer]:
+        """List the files that are followed and may have changed."""
+        if everything:
+            return list(self.tailers.values())
+        named = (self._by_path.get(path) for path in view.paths)
+        numbered = (self.tailers.get(number) for number in view.files)
+        found = (*named, *numbered, *self.gone)
+        return list(dict.fromkeys(tailer for tailer in found if tailer is not None and not tailer.dropped))
+
+    def _follow(self, tailer: Tailer, found: Seen | None, now: float, changes: Changes) -> None:
+        """Take what a look has found of a file that is followed; None when no name leads to it."""
+        if found is None:
+            self._look_at_gone(tailer, now)
+        elif tailer.part is not None and found.path != tailer.source.path and _stem(found.path) != tailer.source.key:
+            self.drop(tailer)  # another file has got the number: files of ours are never renamed
+        elif tailer.rewritten or found.size < tailer.position.offset:
+            self._give_up(tailer, changes)
+        else:
+            tailer.gone_at = tailer.missed_at = None
+            self.gone.pop(tailer, None)
+            tailer.looked(found.size, found.modified_ns)
+            if found.path != tailer.source.path:
+                self._rename(tailer, found)
+                changes.adopted.append(self.known[tailer.source.key])
+        changes.touched.append(tailer)
+
+    def _rename(self, tailer: Tailer, found: Seen) -> None:
+        if self._by_path.get(tailer.source.path) is tailer:
+            del self._by_path[tailer.source.path]
+        tailer.moved(found)
+        self._by_path[found.path] = tailer
+        self._know(replace(self.known[tailer.source.key], path=found.path))
+
+    async def _find(self, view: View, changes: Changes) -> None:
+        """Begin to follow what is new: the oldest file first."""
         new = [found for number, found in view.files.items() if found.size and number not in self.tailers]
+        new.sort(key=lambda found: found.modified_ns)
         for start in range(0, len(new), _AT_ONCE):
             for opened in await asyncio.to_thread(self._open_all, new[start : start + _AT_ONCE]):
-                state = self._adopt(opened) if isinstance(opened, _Opened) else None
-                if state is not None:
-                    changes.adopted.append(state)
-                elif isinstance(opened, tuple):
+                if isinstance(opened, tuple):
                     self.cannot_read(*opened)
-        self._empty = [found.path for found in view.files.values() if not found.size]
-        return changes
+                elif opened is not None:
+                    self._adopt(opened, changes)
+        self._empty -= view.paths
+        self._linked -= view.paths
+        self._empty.update(found.path for found in view.files.values() if not found.size)
+        self._linked.update(found.path for found in view.files.values() if found.names > 1)
 
     async def read(
         self, tailers: deque[Tailer], wanted: Callable[[Tailer], bool], *, room: int, finish: bool
@@ -144,20 +207,28 @@ class Files:
             self.known[commit.key] = replace(state, position=commit.position, tail=commit.tail)
 
     def over(self, now: float, *, ending: bool) -> list[Tailer]:
-        """List files that no name leads to, of which everything is read, and to which nothing has been added for a while."""
+        """List files that no name leads to and that need not be followed any more: they are read, or too many or too old."""
         kept_s = 0.0 if ending else self.keep_gone_s
-        return [
+        through = [
             tailer
-            for tailer in self.tailers.values()
-            if tailer.gone_at is not None
-            and (tailer.file is None or (not tailer.fresh and now - tailer.gone_at >= kept_s))
+            for tailer in self.gone
+            if tailer.file is None or (not tailer.fresh and now - (tailer.gone_at or now) >= kept_s)
         ]
+        unread = [tailer for tailer in self.gone if tailer not in through]
+        old = [tailer for tailer in unread if now - (tailer.missed_at or now) > self.gone_max_s]
+        return [*through, *(old or unread[: max(0, len(unread) - self.gone_max)])]
 
     def drop(self, tailer: Tailer) -> None:
         """Follow a file no longer."""
+        if tailer.gone_at is not None and tailer.left and not tailer.rewritten:
+            reason = "it is kept open no longer" if tailer.file is not None else "it was not open"
+            self.emit(FileLost(tailer.source.path, tailer.left, reason))
         tailer.dropped = True
         self.tailers.pop(tailer.number, None)
+        self.gone.pop(tailer, None)
         self._live.pop(tailer.source.key, None)
+        if self._by_path.get(tailer.source.path) is tailer:
+            del self._by_path[tailer.source.path]
         self.reader.close(tailer)
 
     def close(self) -> None:
@@ -183,6 +254,19 @@ class Files:
             self.unreadable[path] = reason
             self.emit(FileUnreadable(path, reason))
 
+    def _look_at_gone(self, tailer: Tailer, now: float) -> None:
+        """What is written to a file after it was deleted or moved away can still be read."""
+        if tailer.gone_at is None:
+            tailer.gone_at = tailer.missed_at = now
+            self.gone[tailer] = None
+            if tailer.file is not None and tailer.grown_to() > tailer.position.offset:
+                self.emit(FileGone(tailer.source.path, tailer.grown_to() - tailer.position.offset))
+        if tailer.file is not None:
+            info = os.fstat(tailer.file.fileno())
+            if (info.st_size, info.st_mtime_ns) != (tailer.size, tailer.modified_ns):
+                tailer.gone_at = now
+            tailer.looked(info.st_size, info.st_mtime_ns)
+
     def _give_up(self, tailer: Tailer, changes: Changes) -> None:
         """Stop following a file that was truncated or rewritten; what stands in it now is a new file under a new epoch."""
         self.drop(tailer)
@@ -199,7 +283,7 @@ class Files:
             if pattern not in self._unmatched:
                 self._unmatched.add(pattern)
                 self.emit(NothingMatches(pattern))
-        for path in [path for path in self.unreadable if path not in view.paths]:
+        for path in [path for path in self.unreadable if path not in view.paths or not os.path.lexists(path)]:
             del self.unreadable[path]
         for path, reason in view.unreadable.items():
             self.cannot_read(path, reason)
@@ -257,8 +341,8 @@ class Files:
         own = self.known.get(part.stem) if part is not None and part.stem not in self._spoiled else None
         return own if own is not None and _still(file, seen, own) else None
 
-    def _adopt(self, opened: _Opened) -> FileState | None:
-        """Begin to follow a file; None when the checkpoint knows it already, or when it is not to be followed."""
+    def _adopt(self, opened: _Opened, changes: Changes) -> None:
+        """Begin to follow a file, unless it is followed already under another name."""
         seen, part, state = opened.seen, opened.part, opened.state
         key = state.key if state is not None else part.stem if part is not None else ""
         if seen.number in self.tailers or key in self._live:
@@ -266,7 +350,7 @@ class Files:
                 self.cannot_read(seen.path, A_COPY)
             if opened.file is not None:
                 opened.file.close()
-            return None
+            return
         if state is None:
             # A file of ours whose bytes are not those that were read is no longer what its name says.
             own = part is not None and key not in self.known and key not in self._spoiled
@@ -275,17 +359,22 @@ class Files:
             state = FileState(key, seen.path, not own, seen.device, seen.inode, head)
         self.unreadable.pop(seen.path, None)
         current = replace(state, path=seen.path, device=seen.device, inode=seen.inode)
-        changed = self.known.get(key) != current
+        if self.known.get(key) != current:
+            changes.adopted.append(current)
         self._know(current)
+        tailer = self._tail(current, opened)
+        changes.touched.append(tailer)
+        self.emit(FileFound(seen.path, current.position.offset))
+
+    def _tail(self, state: FileState, opened: _Opened) -> Tailer:
         target = self.reader.target_of(opened.first_line, foreign=state.foreign)
-        source = Source(key, target, seen.path, foreign=state.foreign)
-        tailer = Tailer(source, current, None if current.foreign else part, current.position, current.tail)
-        tailer.looked(seen.size, seen.modified_ns)
-        self.tailers[seen.number] = self._live[key] = tailer
+        source = Source(state.key, target, state.path, foreign=state.foreign)
+        tailer = Tailer(source, state, None if state.foreign else opened.part, state.position, state.tail)
+        tailer.looked(opened.seen.size, opened.seen.modified_ns)
+        self.tailers[opened.seen.number] = self._live[state.key] = self._by_path[state.path] = tailer
         if opened.file is not None:
             self.reader.keep_open(tailer, opened.file)
-        self.emit(FileFound(seen.path, current.position.offset))
-        return current if changed else None
+        return tailer
 
     def _know(self, state: FileState) -> None:
         self.forget(state.key)
@@ -295,17 +384,6 @@ class Files:
     def _index(self, state: FileState) -> None:
         if state.foreign:
             self._by_inode.setdefault(state.inode, set()).add(state.key)
-
-
-def _look_at_gone(tailer: Tailer, now: float) -> None:
-    """What is written to a file after it was deleted or moved away can still be read."""
-    if tailer.gone_at is None:
-        tailer.gone_at = now
-    if tailer.file is not None:
-        info = os.fstat(tailer.file.fileno())
-        if (info.st_size, info.st_mtime_ns) != (tailer.size, tailer.modified_ns):
-            tailer.gone_at = now
-        tailer.looked(info.st_size, info.st_mtime_ns)
 
 
 def _stem(path: str) -> str:

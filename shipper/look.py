@@ -1,7 +1,8 @@
 """
 One look at the file system: which files match, which of them are input, and which cannot be read.
 
-Blocking, and free of effects, so that it can run in a worker thread. A file that several names lead to is seen once.
+Blocking, and free of effects, so that it can run in a worker thread. A file that several names lead to is seen once. A look
+is at everything, or at some paths, where it is known that nothing else has changed.
 """
 
 from __future__ import annotations
@@ -9,9 +10,10 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from jsonlog.files.protocol import parse_name
@@ -32,6 +34,7 @@ class Seen:
     inode: int
     size: int
     modified_ns: int
+    names: int = 1
 
     @property
     def number(self) -> Number:
@@ -46,24 +49,28 @@ class View:
 
     Args:
         files: Input, by number.
-        paths: Everything that matched a pattern.
-        unmatched: Patterns that match nothing.
+        paths: Everything that was looked at.
+        unmatched: Patterns that match nothing; only known after a look at everything.
         unreadable: Why a path is not read.
+        links: Names that are symbolic links, by the path of the file that they lead to.
+        folders: A path that was looked at is a folder: what is in it may have to be looked at, too.
     """
 
     files: dict[Number, Seen] = field(default_factory=dict)
     paths: set[str] = field(default_factory=set)
     unmatched: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
+    links: dict[str, set[str]] = field(default_factory=dict)
+    folders: bool = False
 
 
-def look(patterns: Iterable[str], exclude: Path) -> View:
+def look(patterns: Iterable[str], exclude: Collection[Path]) -> View:
     """
     Look which files there are.
 
     Args:
         patterns: Globs, absolute.
-        exclude: A folder whose files are never input, by whatever name they are reached.
+        exclude: Folders whose files are never input, by whatever name they are reached. Nor are standard output and error.
     """
     view = View()
     for pattern in patterns:
@@ -73,13 +80,94 @@ def look(patterns: Iterable[str], exclude: Path) -> View:
         view.paths.update(paths)
         for path in paths:
             _add(view, path)
-    # After the look: a file that came into the folder meanwhile is in this list, too.
-    for number in _files_in(exclude):
-        view.files.pop(number, None)
-    prefix = f"{exclude}{os.sep}"
-    for seen in [seen for seen in view.files.values() if seen.path.startswith(prefix)]:
-        del view.files[seen.number]
+    _leave_out(view, exclude)
     return view
+
+
+def look_at(
+    paths: Collection[str], patterns: Iterable[str], exclude: Collection[Path], known: Callable[[Number], str | None]
+) -> View:
+    """
+    Look at some paths; see `look`.
+
+    Args:
+        paths: What may have changed.
+        patterns: As for `look`.
+        exclude: As for `look`.
+        known: Tells under which name a file is followed; it keeps that one as long as it has it.
+    """
+    view = View(paths=set(paths))
+    for path in sorted(paths):
+        if any(matches(pattern, path) for pattern in patterns):
+            _add(view, path)
+        elif os.path.isdir(path):  # noqa: PTH112 (asked of every path that changes)
+            view.folders = True
+    for number, seen in list(view.files.items()):
+        name = known(number)
+        if name is not None and name != seen.path:
+            with suppress(OSError):
+                info = os.stat(name)  # noqa: PTH116
+                if (info.st_dev, info.st_ino) == number:
+                    view.files[number] = _seen(name, info)
+    _leave_out(view, exclude)
+    return view
+
+
+def matches(pattern: str, path: str) -> bool:
+    """Tell whether `glob` would find *path* by *pattern*, both absolute; `**` stands for any number of folders."""
+    return _match(pattern.split("/"), path.split("/"))
+
+
+def _match(pattern: list[str], path: list[str]) -> bool:
+    if not pattern or not path:
+        return not pattern and not path
+    if pattern[0] == "**":
+        if len(pattern) == 1:  # `**` at the end takes files and folders
+            return not any(piece.startswith(".") for piece in path)
+        return _match(pattern[1:], path) or (not path[0].startswith(".") and _match(pattern, path[1:]))
+    hidden = path[0].startswith(".") and not pattern[0].startswith(".")
+    found = fnmatchcase(path[0], pattern[0]) if glob.has_magic(pattern[0]) else path[0] == pattern[0]
+    return found and not hidden and _match(pattern[1:], path[1:])
+
+
+def folders_of(patterns: Iterable[str]) -> dict[str, Number]:
+    """
+    List the folders in which something may appear that matters to a pattern, with what tells each of them apart.
+
+    Those are the folders that files are in, those above them down to the first wildcard, and where the first of them is
+    not there yet, the nearest one above it.
+    """
+    found: dict[str, Number] = {}
+    for pattern in patterns:
+        fixed = fixed_folder(pattern)
+        pieces = Path(pattern).parts[len(fixed.parts) : -1]
+        paths = [str(next(folder for folder in (fixed, *fixed.parents) if folder.is_dir()))]
+        for count in range(1, len(pieces) + 1):
+            paths += glob.glob(str(fixed.joinpath(*pieces[:count], "")) + os.sep, recursive=True)  # noqa: PTH207
+        for path in paths:
+            with suppress(OSError):
+                info = os.stat(path)  # noqa: PTH116
+                found[path.rstrip(os.sep) or os.sep] = (info.st_dev, info.st_ino)
+    return found
+
+
+def _leave_out(view: View, exclude: Collection[Path]) -> None:
+    # After the look: a file that came into a folder meanwhile is in this list, too.
+    for number in set().union(*map(_files_in, exclude), _own_output()):
+        view.files.pop(number, None)
+    prefixes = tuple(f"{folder}{os.sep}" for folder in exclude)
+    for seen in [seen for seen in view.files.values() if seen.path.startswith(prefixes)]:
+        del view.files[seen.number]
+
+
+def _own_output() -> set[Number]:
+    """Tell what standard output and error lead to: reading what is written about reading would never end."""
+    numbers = set()
+    for fd in (1, 2):
+        with suppress(OSError):
+            info = os.fstat(fd)
+            numbers.add((info.st_dev, info.st_ino))
+    return numbers
 
 
 def absolute_patterns(patterns: Iterable[str], base: Path) -> tuple[str, ...]:
@@ -114,11 +202,17 @@ def _add(view: View, path: str) -> None:
     if path.endswith(_COMPRESSED):
         view.unreadable[path] = COMPRESSED
         return
-    seen = Seen(path, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
+    if os.path.islink(path):  # noqa: PTH114
+        view.links.setdefault(os.path.realpath(path), set()).add(path)
+    seen = _seen(path, info)
     other = view.files.setdefault(seen.number, seen)
     # Of several names, one by the file protocol says what the file is.
     if other is not seen and is_own(path) and not is_own(other.path):
         view.files[seen.number] = seen
+
+
+def _seen(path: str, info: os.stat_result) -> Seen:
+    return Seen(path, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_nlink)
 
 
 def is_own(path: str) -> bool:

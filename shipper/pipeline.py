@@ -29,10 +29,12 @@ from shipper.errors import StoreFull
 from shipper.events import ChunkRead, Committed, Emit, FileDeleted, StateFailed, StateRecovered, settled
 from shipper.files import Files
 from shipper.tailer import Tailer
+from shipper.watch import Mode, Watcher
 
 _COMMIT_INTERVAL_S = 0.2
 _LOOK_COST = 30  # the time between two looks, in times of what a look takes: so looking costs 3 % at most,
 _LOOK_AT_LEAST_S = 5.0  # but happens at least this often
+_LOOK_AT_ALL_S = 60.0  # where the kernel tells what changes: what it may have missed
 _CLEAN_INTERVAL_S = 1.0
 _ROUND_BYTES = 4 * 1024 * 1024  # read in one go in a worker thread
 
@@ -69,6 +71,7 @@ class Pipeline:
         checkpoint: What survives.
         limits: Bounds.
         emit: Takes events.
+        watch: How is learnt what changes.
         delete_finished: Delete parts of ours whose writer has ended and whose records are all acknowledged.
         clock: Seconds, monotonic.
     """
@@ -79,6 +82,7 @@ class Pipeline:
     limits: Limits
     emit: Emit
     delete_finished: bool = False
+    watch: Mode = "poll"
     clock: Callable[[], float] = time.monotonic
     _acks: AckTracker = field(default_factory=AckTracker)
     _commits: dict[str, Commit] = field(default_factory=dict)
@@ -88,7 +92,9 @@ class Pipeline:
     _bytes: int = 0
     _room: asyncio.Event = field(default_factory=asyncio.Event)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _watcher: Watcher | None = None
     _look_at: float = 0.0
+    _look_at_all: float = 0.0
     _clean_at: float = 0.0
     _stopping: bool = False
     _wait_for_writers: bool = False
@@ -132,6 +138,9 @@ class Pipeline:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [tasks.create_task(self._send(queue)) for _ in range(self.limits.in_flight)]
                 helpers.append(tasks.create_task(self._keep_committing()))
+                if self.watch != "poll" and not once:
+                    self._watcher = Watcher(self.files.patterns, self.watch, self._wake.set, self.emit)
+                    helpers.append(tasks.create_task(self._watcher.run()))
                 try:
                     await self._read(queue, once=once)
                 finally:
@@ -161,8 +170,21 @@ class Pipeline:
                 await self._pause(queue, batcher)
                 if self.clock() >= self._clean_at:
                     await self._clean_up()
-            if self.clock() >= self._look_at:
+            if self._look_due_at <= self.clock():
                 await self._look()
+
+    @property
+    def _look_due_at(self) -> float:
+        """When to look again: at once if the kernel tells of changes, and when it cannot tell, in measured steps."""
+        if self._watcher is None or not self._watcher.active or self._is_ending:
+            return self._look_at
+        if self._watcher.due:
+            return 0.0
+        return min(self._look_at, self._look_at_all) if self.files.is_restless else self._look_at_all
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._stopping or self._goal is not None
 
     def _set_goal(self) -> None:
         self._goal = {tailer.source.key: tailer.size for tailer in self.files.tailers.values()}
@@ -170,19 +192,25 @@ class Pipeline:
     async def _look(self) -> None:
         """Look for files; those that are new are in the checkpoint before anything of them is read."""
         started = self.clock()
-        changes = await self.files.scan(started)
+        paths = self._watcher.take() if self._watcher is not None else None
+        if self._is_ending or started >= self._look_at_all:
+            paths = None
+        changes = await self.files.scan(started, paths)
+        if self._watcher is not None and paths is None:
+            await self._watcher.looked(changes.view)
+            self._look_at_all = started + _LOOK_AT_ALL_S
+        elif changes.view.folders:
+            self._look_at_all = 0.0
         if changes.adopted or changes.forgotten:
             await self._store(lambda: self.checkpoint.adopt(changes.adopted, forget=changes.forgotten))
-        over = self.files.over(started, ending=self._stopping or self._goal is not None)
+        over = self.files.over(started, ending=self._is_ending)
         over = [tailer for tailer in over if not self._acks.in_flight(tailer.source.key)]
         if over:
             await self._commit()  # what comes back is known by what is committed
         for tailer in over:
             self.files.drop(tailer)
         queued = set(self._turns)
-        self._turns.extend(
-            tailer for tailer in self.files.tailers.values() if self._wanted(tailer) and tailer not in queued
-        )
+        self._turns.extend(tailer for tailer in changes.touched if self._wanted(tailer) and tailer not in queued)
         now = self.clock()
         self._look_at = now + max(self.limits.poll_interval_s, min(_LOOK_COST * (now - started), _LOOK_AT_LEAST_S))
 
@@ -221,13 +249,14 @@ class Pipeline:
     async def _wait_for_room(self) -> None:
         """Wait until something is acknowledged; go on looking: a file must be opened before it is moved away."""
         self._room.clear()
-        await _wait(self._room, max(0.0, self._look_at - self.clock()))
-        if self.clock() >= self._look_at:
+        longest = self.limits.poll_interval_s if self._watcher is not None else self._look_at - self.clock()
+        await _wait(self._room, max(0.0, longest))
+        if self._look_due_at <= self.clock():
             await self._look()
 
     async def _pause(self, queue: asyncio.Queue[Batch], batcher: Batcher) -> None:
         """Wait until it is time to look again, a batch is due, or something has happened."""
-        wait = max(0.0, min(self._look_at, batcher.due_at) - self.clock())
+        wait = max(0.0, min(self._look_due_at, batcher.due_at) - self.clock())
         await _wait(self._wake, wait)
         self._wake.clear()
         if batcher.due_at <= self.clock() and (batch := batcher.take()):

@@ -176,7 +176,7 @@ async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, 
     files = Files(
         parts.patterns,
         await asyncio.to_thread(parts.checkpoint.load),
-        exclude=report.folder.resolve(),
+        exclude=(report.folder.resolve(),),
         reader=Reader(settings.max_line_bytes, _max_open(settings), rules_of(settings)),
         new_epoch=lambda: secrets.token_hex(8),
         emit=figures,
@@ -195,6 +195,7 @@ async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, 
         _limits(settings),
         figures,
         delete_finished=settings.finished == "delete",
+        watch=settings.watch,
     )
     complete = await stop.run(pipeline, once=once)
     for account in await asyncio.to_thread(parts.checkpoint.accounts):
@@ -210,7 +211,7 @@ async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, 
 
 async def _is_something_there(patterns: tuple[str, ...], state: Path) -> bool:
     """Tell whether a file matches, or did so in an earlier run: then there is nothing new, which is no mistake."""
-    view = await asyncio.to_thread(look, patterns, state)
+    view = await asyncio.to_thread(look, patterns, (state,))
     return bool(view.files or view.unreadable) or await asyncio.to_thread((state / CHECKPOINT).exists)
 
 

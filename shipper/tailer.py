@@ -53,7 +53,8 @@ class Tailer:
     fresh: bool = True  # a read may find something: it has changed since the last read that found no whole line
     partial: bool = False  # the last read found bytes without a newline
     rewritten: bool = False  # the bytes before the position are not the ones that were read
-    gone_at: float | None = None  # since when no name leads to it
+    gone_at: float | None = None  # since when no name leads to it, or has it changed since
+    missed_at: float | None = None  # since when no name leads to it
     dropped: bool = False
     skip_to: int = 0  # how far an over-long line has been searched for its end
     file: FileIO | None = None
@@ -114,6 +115,7 @@ class Reader:
     max_open: int
     rules: Rules = RULES
     now: Callable[[], float] = time.time
+    waiting: set[Tailer] = field(default_factory=set)  # files that a look has to decide about, though nothing changes
     _open: dict[Tailer, None] = field(default_factory=dict)  # least recently used first
 
     @property
@@ -176,6 +178,7 @@ class Reader:
             OSError: It cannot be read.
         """
         tailer.fresh = tailer.partial = False
+        self.waiting.discard(tailer)
         # Never more than the longest line: so every line in a block is short enough.
         block = min(CHUNK_BYTES, self.max_line_bytes + 1)
         data = self._read_block(tailer, block)
@@ -201,6 +204,8 @@ class Reader:
 
     def close(self, tailer: Tailer) -> None:
         """Close the descriptor of a file; a later read opens it again."""
+        if tailer.dropped:
+            self.waiting.discard(tailer)
         self._open.pop(tailer, None)
         if tailer.file is not None:
             file, tailer.file = tailer.file, None
@@ -223,6 +228,7 @@ class Reader:
         begins_anew = tailer.state.foreign and tailer.position == ORIGIN and not data.startswith(tailer.state.head)
         if begins_anew or data[:overlap] != tailer.tail[:overlap]:
             tailer.rewritten = True
+            self.waiting.add(tailer)
             return None
         return data[overlap:]
 
@@ -246,9 +252,14 @@ class Reader:
                 return
             self.close(victim)
 
+    def _wait_for_more(self, tailer: Tailer) -> None:
+        tailer.partial = True
+        if tailer.lockable:
+            self.waiting.add(tailer)
+
     def _last_line(self, tailer: Tailer, data: bytes, *, finish: bool) -> Checked | None:
         """Decide about bytes without a newline at the end of a file."""
-        tailer.partial = True
+        self._wait_for_more(tailer)
         start = tailer.position
         if _is_left_behind(tailer, start.offset + len(data)):
             end = Position(start.offset + len(data), start.line + 1)
@@ -271,7 +282,8 @@ class Reader:
                 block = block[: newline + 1]
                 break
             if not block:
-                tailer.skip_to, tailer.partial = offset, True
+                tailer.skip_to = offset
+                self._wait_for_more(tailer)
                 if not _is_left_behind(tailer, offset):
                     return None
                 break

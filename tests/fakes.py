@@ -189,6 +189,7 @@ class World:
     sink: str = "elasticsearch"
     limits: Limits = QUICK
     delete_finished: bool = False
+    watch: str = "poll"
     max_line_bytes: int = 1024 * 1024
     rules: Rules = STRICT  # dead letters are what most of these tests are about
     max_open: int = 100
@@ -221,7 +222,7 @@ class World:
         files = Files(
             absolute_patterns(self.patterns, self.folder),
             checkpoint.load(),
-            self.state.resolve(),
+            (self.state.resolve(),),
             reader,
             lambda: f"{next(self._epochs):016x}",
             self.events.append,
@@ -236,7 +237,13 @@ class World:
         dead = DeadLetters(self.state / "dead-letters.jsonl")
         delivery = Delivery(sink, transport, dead, self.events.append, sleep=self._sleep)
         pipeline = Pipeline(
-            files, delivery, checkpoint, self.limits, self.events.append, delete_finished=self.delete_finished
+            files,
+            delivery,
+            checkpoint,
+            self.limits,
+            self.events.append,
+            delete_finished=self.delete_finished,
+            watch=self.watch,
         )
         try:
             yield pipeline
@@ -271,6 +278,10 @@ class World:
         async with self.pipeline() as pipeline:
             task = asyncio.create_task(pipeline.run())
             try:
+                if self.watch != "poll":
+                    await until(
+                        lambda: task.done() or (pipeline._watcher and pipeline._watcher.active), "the kernel to tell"
+                    )
                 yield pipeline
                 pipeline.stop(wait_for_writers=False)
                 async with asyncio.timeout(20):

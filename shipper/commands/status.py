@@ -137,7 +137,7 @@ def _unknown(settings: Settings, folder: Path, known: set[str], unreadable: dict
     """List files that match the patterns and that the checkpoint does not know."""
     if not settings.path:
         return []
-    view = look(absolute_patterns(settings.path, Path.cwd()), folder.resolve())
+    view = look(absolute_patterns(settings.path, Path.cwd()), (folder.resolve(),))
     found = [
         FileStatus(
             seen.path,

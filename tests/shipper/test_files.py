@@ -21,9 +21,9 @@ from shipper.tailer import DEAD_WRITER
 from tests.fakes import Part, World, append, line, lines, until
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path / "logs", patterns=("*.log*", "*.jsonl"))
+@pytest.fixture(params=["poll", "inotify"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    return World(tmp_path / "logs", patterns=("*.log*", "*.jsonl"), watch=request.param)
 
 
 def ship(coroutine: object) -> None:
@@ -310,6 +310,6 @@ def test_a_look_survives_what_it_meets(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     (tmp_path / "file").write_bytes(b"x")
-    view = look([str(tmp_path / "*")], tmp_path / ".shipper")
+    view = look([str(tmp_path / "*")], (tmp_path / ".shipper",))
     assert [seen.path for seen in view.files.values()] == [str(tmp_path / "file")]
     assert set(view.unreadable) <= {str(tmp_path / "loop")}

@@ -13,9 +13,9 @@ from shipper.events import FileTruncated
 from tests.fakes import Part, World, append, line, lines, say, until
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path / "logs", patterns=("*.log*", "*.jsonl"))
+@pytest.fixture(params=["poll", "inotify"])
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
+    return World(tmp_path / "logs", patterns=("*.log*", "*.jsonl"), watch=request.param)
 
 
 def ship(coroutine: object) -> None:
