@@ -67,7 +67,7 @@ class Pipeline:
 
     Args:
         files: What is read.
-        delivery: Where it goes.
+        delivery: Where it goes; None as long as that is not known: until then files are followed, and read up to the bounds.
         checkpoint: What survives.
         limits: Bounds.
         emit: Takes events.
@@ -77,7 +77,7 @@ class Pipeline:
     """
 
     files: Files
-    delivery: Delivery
+    delivery: Delivery | None
     checkpoint: Checkpoint
     limits: Limits
     emit: Emit
@@ -90,6 +90,7 @@ class Pipeline:
     _store_fails: bool = False
     _turns: deque[Tailer] = field(default_factory=deque)  # files that have more, in the order in which it is their turn
     _bytes: int = 0
+    _deliverable: asyncio.Event = field(default_factory=asyncio.Event)
     _room: asyncio.Event = field(default_factory=asyncio.Event)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _watcher: Watcher | None = None
@@ -100,6 +101,11 @@ class Pipeline:
     _wait_for_writers: bool = False
     _goal: dict[str, int] | None = None  # how far each file is read before the end, where there is to be one
     _finish: bool = False
+
+    def deliver_by(self, delivery: Delivery) -> None:
+        """Say where it goes."""
+        self.delivery = delivery
+        self._deliverable.set()
 
     def stop(self, *, wait_for_writers: bool) -> None:
         """
@@ -275,6 +281,9 @@ class Pipeline:
         return not any(map(self._wanted, self.files.tailers.values()))
 
     async def _send(self, queue: asyncio.Queue[Batch]) -> None:
+        if self.delivery is None:
+            await self._deliverable.wait()
+        assert self.delivery is not None
         while True:
             batch = await queue.get()
             self._room.set()

@@ -182,22 +182,34 @@ async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, 
         emit=figures,
     )
     figures(Started(parts.patterns, transport.url, str(report.folder)))
-    sink = await stop.unless_stopped(wait_for_sink(transport, settings, figures))
-    if sink is None:
-        if not stop.settings and not stop.expired:
-            figures(NotStarted(f"{transport.url} never answered"))
-        return stop.settings or (stop.expired or 1 if once else 0)
-    figures(SinkFound(sink.kind))
     report.pipeline = pipeline = Pipeline(
         files,
-        Delivery(sink, transport, DeadLetters(report.dead, max_bytes=settings.dead_letters_bytes), figures),
+        None,
         parts.checkpoint,
         _limits(settings),
         figures,
         delete_finished=settings.finished == "delete",
         watch=settings.watch,
     )
-    complete = await stop.run(pipeline, once=once)
+    # Files are followed from now on: what rotates away before the store has answered for the first time is not missed.
+    running = asyncio.create_task(pipeline.run(once=once))
+    try:
+        sink = await stop.unless_stopped(wait_for_sink(transport, settings, figures), beside=running)
+    except BaseException:
+        await _cancel(running)
+        files.close()
+        raise
+    if sink is None and not running.done():
+        await _cancel(running)
+        files.close()
+        if not stop.settings and not stop.expired:
+            figures(NotStarted(f"{transport.url} never answered"))
+        return stop.settings or (stop.expired or 1 if once else 0)
+    if sink is not None:
+        figures(SinkFound(sink.kind))
+        dead = DeadLetters(report.dead, max_bytes=settings.dead_letters_bytes)
+        pipeline.deliver_by(Delivery(sink, transport, dead, figures))
+    complete = await stop.run(pipeline, running)
     for account in await asyncio.to_thread(parts.checkpoint.accounts):
         if account.imbalance is not None:
             figures(account.imbalance)
@@ -303,20 +315,21 @@ class _Stop:
             self.expired = TIMED_OUT
             self._stopped.set()
 
-    async def unless_stopped(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Return what *work* returns; None when a signal came first."""
+    async def unless_stopped(
+        self, work: Coroutine[Any, Any, T], *, beside: asyncio.Task[None] | None = None
+    ) -> T | None:
+        """Return what *work* returns; None when a signal came first, or the end of what runs *beside* it."""
         task = asyncio.ensure_future(work)
         stopped = asyncio.ensure_future(self._stopped.wait())
-        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({task, stopped, beside or stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if task.done():
             return task.result()
         await _cancel(task)
         return None
 
-    async def run(self, pipeline: Pipeline, *, once: bool) -> bool:
-        """Run the pipeline; after the first signal, for as long as a drain may take. False when that was too short."""
-        task = asyncio.create_task(pipeline.run(once=once))
+    async def run(self, pipeline: Pipeline, task: asyncio.Task[None]) -> bool:
+        """Wait for the pipeline; after the first signal, for as long as a drain may take. False when that was too short."""
         stopped = asyncio.ensure_future(self._stopped.wait())
         await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()

@@ -460,3 +460,33 @@ def test_progress_on_a_terminal_alone(shipper: Shipper, endpoint: Endpoint) -> N
     assert process.wait() == 5
     assert b"\r\x1b[K[                    ]   0% of 0.0 MB" in text
     assert text.rstrip().endswith(b"bytes are left for the next start")
+
+
+def test_files_are_followed_before_the_store_is_there(shipper: Shipper) -> None:
+    """What rotates out of the pattern while the store is absent from the start is shipped once it has come."""
+    first = Endpoint()
+    first.close()
+    port = first.server_address[1]
+    log = shipper.logs / "a.jsonl"
+    append(log, line(0))
+    program = shipper.run("run", "--path", "logs", "--to", first.url)
+    wait_for(lambda: is_open_in(program, log), "the file to be followed")
+    for number in range(1, 4):
+        log.rename(shipper.logs / f"old{number}")
+        append(log, line(number))
+        wait_for(lambda: is_open_in(program, log), "the next file to be followed")
+    endpoint = Endpoint(port)
+    try:
+        wait_for(lambda: len(endpoint.records) == 4, "all records", timeout_s=60)
+        program.signal(signal.SIGINT)
+        assert program.wait() == 0
+    finally:
+        endpoint.close()
+    assert "was deleted" not in program.said
+
+
+def is_open_in(program: Program, path: Path) -> bool:
+    """Tell whether a process has a file open."""
+    folder = Path(f"/proc/{program.process.pid}/fd")
+    numbers = [fd.stat().st_ino for fd in folder.iterdir() if fd.exists()]
+    return path.stat().st_ino in numbers
