@@ -39,8 +39,18 @@ COMMANDS = {
 }
 
 
+class _ShowVersion(argparse.Action):
+    """Looks the version up only when somebody asks for it: that takes longer than everything else here."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version  # noqa: PLC0415
+
+        parser.exit(message=f"jsonlog {version('jsonlog-shipper')}\n")
+
+
 def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="jsonlog", description="Tools for the logs that jsonlog writes.")
+    parser.add_argument("--version", action=_ShowVersion, nargs=0, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, command in COMMANDS.items():
         command.add_arguments(commands.add_parser(name, help=command.help))

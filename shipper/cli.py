@@ -245,6 +245,34 @@ def status(
     raise typer.Exit(code)
 
 
+@app.command()
+def verify(
+    *,
+    to: _To = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only records that are not older: 30d, 12h, 5m.", metavar="AGE")
+    ] = None,
+    pattern: Annotated[
+        str, typer.Option("--index", help="Streams or indices.", metavar="PATTERN")
+    ] = "logs-*.jsonlog*-*",
+    as_json: _Json = False,
+    path: _Paths = None,
+    state: _State = None,
+    config: _Config = None,
+) -> None:
+    """Ask a store whether every number of every run is there exactly once; exits 1 if not."""
+    with _errors():
+        from shipper.commands.dead import parse_age  # noqa: PLC0415
+        from shipper.commands.verify import Options  # noqa: PLC0415
+        from shipper.commands.verify import verify as ask  # noqa: PLC0415
+        from shipper.config import load_settings  # noqa: PLC0415
+
+        options = Options(pattern, parse_age(since) if since else 0.0, as_json)
+        text, code = ask(load_settings(config, {"path": path, "state": state, "to": to}), options)
+        print(text)  # noqa: T201
+    raise typer.Exit(code)
+
+
 dead = typer.Typer(help="Look at what could not be delivered, send it again, or give it up.", no_args_is_help=True)
 app.add_typer(dead, name="dead")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -211,5 +212,33 @@ def _explain(
             where = f"{file}:{lines[key]}: {key}"
         else:
             where = key
-        sentences.append(f"{where}: {error['msg']} (got {error.get('input')!r})")
+        sentences.append(f"{where}: {_wording(error)} (got {error.get('input')!r})")
     return "; ".join(sentences)
+
+
+# What is wrong with a value, in the words of this program; the names are pydantic's.
+_WORDINGS = {
+    "literal_error": "must be {expected}",
+    "int_parsing": "must be a whole number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "float_parsing": "must be a number",
+    "float_type": "must be a number",
+    "finite_number": "must be a number",
+    "bool_parsing": "must be true or false",
+    "bool_type": "must be true or false",
+    "string_type": "must be text",
+    "path_type": "must be a path",
+    "list_type": "must be a list, or texts with commas between them",
+    "dict_type": "must be keys with values",
+    "greater_than": "must be more than {gt}",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+}
+
+
+def _wording(error: Mapping[str, Any]) -> str:
+    words = _WORDINGS.get(error["type"])
+    if words is None:
+        return str(error["msg"]).removeprefix("Value error, ")
+    return words.format(**error.get("ctx", {}))
