@@ -118,7 +118,7 @@ def _places(settings: Settings) -> Places:
         if accounts:
             places.add_dead_letters(folder)
     if settings.path:
-        view = look(absolute_patterns(settings.path, Path.cwd()), Path("/nonexistent"))
+        view = look(absolute_patterns(settings.path, Path.cwd()), ())
         for seen in view.files.values():
             if seen.path not in known:  # nothing of it is acknowledged where there is a checkpoint
                 places.add_file(seen.path, 0 if known else None)
