@@ -15,11 +15,15 @@ TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
     from jsonlog.console import ConsoleHandler
     from jsonlog.hooks import install_hooks, uninstall_hooks
+    from jsonlog.relay.listener import QueueListener
+    from jsonlog.relay.queue import QueueHandler
     from jsonlog.root import configure
 
 # What not every application uses is imported when it is asked for.
 _LAZY = {
     "ConsoleHandler": "jsonlog.console",
+    "QueueHandler": "jsonlog.relay.queue",
+    "QueueListener": "jsonlog.relay.listener",
     "configure": "jsonlog.root",
     "install_hooks": "jsonlog.hooks",
     "uninstall_hooks": "jsonlog.hooks",
@@ -30,6 +34,8 @@ __all__ = [
     "JsonFormatter",
     "Logger",
     "ProcessFileHandler",
+    "QueueHandler",
+    "QueueListener",
     "bind",
     "clear",
     "configure",

@@ -11,11 +11,12 @@ from operator import itemgetter
 
 import orjson
 
-from jsonlog.files.protocol import new_run
 from jsonlog.options import refuse_format, resolve
 from jsonlog.record.build import (
     OWN_ATTRIBUTES,
+    SENT,
     STANDARD_ATTRIBUTES,
+    entity_id,
     format_second,
     format_time,
     log_fields,
@@ -26,6 +27,7 @@ from jsonlog.record.build import (
 from jsonlog.record.context import bound, trace_ids
 from jsonlog.record.encode import Encoder
 from jsonlog.record.exceptions import exception_fields, find_exception, format_traceback
+from jsonlog.record.sent import adopt
 from jsonlog.record.shape import FIELDS
 from jsonlog.record.text import TAG_CUT, Bounds, cut_middle, safe_text
 from jsonlog.record.whole import ECS_VERSION, build_whole, last_resort
@@ -141,7 +143,6 @@ class JsonFormatter(logging.Formatter):
         self.service, self.host = options.service, options.host
         self._prepare(options)
         self._moment: tuple[float, bytes] = (-1.0, b"")  # swapped whole, so threads need no lock
-        self._process = (0, "")
 
     def _prepare(self, options: Options) -> None:
         """Encode once what stands in every record, and decide which way records go."""
@@ -303,7 +304,7 @@ class JsonFormatter(logging.Formatter):
     def _any_extra(self, facts: dict[str, Any], fields: dict[str, Any]) -> bytes:
         """Do the same for fields that are new, nested or beside static ones."""
         if not STANDARD_ATTRIBUTES.isdisjoint(fields):
-            if "taskName" in fields:  # of a record from a later version of Python
+            if "taskName" in fields or SENT in fields:  # of a later Python; formatted already
                 raise ValueError
             for name in _LEFT_BY_FORMATTERS:
                 fields.pop(name, None)
@@ -328,12 +329,14 @@ class JsonFormatter(logging.Formatter):
     def _carefully(self, record: logging.LogRecord) -> bytes:
         """Format any record whatever."""
         try:
-            if self._is_direct and self._learn(record):
+            if self._is_direct and SENT not in record.__dict__ and self._learn(record):
                 return self.format_bytes(record)
             edit = None if type(self).edit is JsonFormatter.edit else self.edit
+            if SENT in record.__dict__:
+                return adopt(record, self, self._options, self._bounds, edit)
             tags: set[str] = set(self._options.static_marks)
             for bounds in self._bounds.steps():
-                fields = build_whole(record, self._options, bounds, tags, entity_id=self._entity_id(), edit=edit)
+                fields = build_whole(record, self._options, bounds, tags, entity_id=entity_id(), edit=edit)
                 line = _dumps(fields)
                 if len(line) <= bounds.line:
                     return line
@@ -360,7 +363,7 @@ class JsonFormatter(logging.Formatter):
                 learned |= not tags and _remember(self._sites, site, b'"log":' + _dumps(log) + b',"message":')
             kinds = [type(item) for item in process]
             if process not in self._processes and kinds[0] is int and all(kind in (str, int) for kind in kinds):
-                data = _dumps(process_fields(facts, self._entity_id(), self._bounds, tags))[:-1]
+                data = _dumps(process_fields(facts, entity_id(), self._bounds, tags))[:-1]
                 data = self._facts_json + b',"process":' + data
                 learned |= not tags and _remember(self._processes, process, (data, data + self._end + b"}"))
         except (KeyError, TypeError):  # a record with fields missing
@@ -382,14 +385,6 @@ class JsonFormatter(logging.Formatter):
         ids = (trace_ids() if self._options.trace else None) or {}
         after = b"".join(b',"%b":{"id":"%b"}' % (name[:-3].encode(), value.encode()) for name, value in ids.items())
         return b"%b}%b%b" % (inside, after, end[1:])
-
-    def _entity_id(self) -> str:
-        """Name this process: its pid is used again, this is not."""
-        pid, entity = self._process
-        if pid != os.getpid():
-            entity = new_run()
-            self._process = (os.getpid(), entity)
-        return entity
 
 
 def _remember(cache: dict[Any, Any], key: Any, data: Any) -> bool:

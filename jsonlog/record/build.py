@@ -13,6 +13,7 @@ import os
 import time
 from datetime import UTC, datetime, timedelta
 
+from jsonlog.files.protocol import new_run
 from jsonlog.record.text import TAG_ARGS, TAG_VALUE, Bounds, name_text, plain_str, safe_repr, safe_text
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
@@ -20,17 +21,20 @@ if TYPE_CHECKING:
     from typing import Any
 
 # What this Python sets on each record, and everything that some version sets or a formatter leaves: a record from another
-# version leaks nothing. `jsonlog_extra` is where `jsonlog.Logger` keeps names that a record itself has.
+# version leaks nothing. `jsonlog_extra` is where `jsonlog.Logger` keeps names that a record itself has; `jsonlog_sent` is
+# the line that a record was formatted to where it was logged, if it came through a queue.
 OWN_ATTRIBUTES = tuple(logging.LogRecord("", 0, "", 0, "", (), None).__dict__)
 CLASHES = "jsonlog_extra"
+SENT = "jsonlog_sent"
 STANDARD_ATTRIBUTES = frozenset(OWN_ATTRIBUTES) | {
     "name", "msg", "args", "levelname", "levelno", "pathname", "filename", "module", "exc_info", "exc_text",
     "stack_info", "lineno", "funcName", "created", "msecs", "relativeCreated", "thread", "threadName",
-    "processName", "process", "taskName", "message", "asctime", CLASHES,
+    "processName", "process", "taskName", "message", "asctime", CLASHES, SENT,
 }  # fmt: skip
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MAX_LINE = 2**31
 _LONG_MAX = 2**63 - 1
+_process = (0, "")
 
 
 def split_time(facts: dict[Any, Any], tags: set[str]) -> tuple[int, int]:
@@ -126,6 +130,14 @@ def log_fields(facts: dict[Any, Any], bounds: Bounds, tags: set[str], *, level_n
     if origin:
         log["origin"] = origin
     return log
+
+
+def entity_id() -> str:
+    """Name this process, the same in all its records: its pid is used again, this is not."""
+    global _process  # noqa: PLW0603 (what a process is called is one fact of the process)
+    if _process[0] != os.getpid():
+        _process = (os.getpid(), new_run())
+    return _process[1]
 
 
 def process_fields(facts: dict[Any, Any], entity_id: str, bounds: Bounds, tags: set[str]) -> dict[str, Any]:

@@ -49,13 +49,26 @@ def build_whole(
         entity_id: Of this process.
         edit: The hook of a subclass; what it raises, if it is an Exception, costs its changes only.
     """
-    fields = _read(record, options, bounds, tags, entity_id)
+    return finish(lambda: _read(record, options, bounds, tags, entity_id), record, options, bounds, tags, edit=edit)
+
+
+def finish(
+    read: Callable[[], dict[str, Any]],
+    record: Any,
+    options: Options,
+    bounds: Bounds,
+    tags: set[str],
+    *,
+    edit: Callable[[Any, dict[str, Any]], None] | None,
+) -> dict[str, Any]:
+    """Do to the fields that *read* gives what is done to any: the hook (if it fails, they are read anew), redaction, shape."""
+    fields = read()
     stamp = fields["@timestamp"]
     if edit is not None:
         if not _edited(record, fields, edit):
-            fields = _read(record, options, bounds, tags, entity_id)
+            fields = read()
             tags.add(TAG_VALUE)
-        fields = _cleaned(fields, bounds, tags)
+        fields = cleaned(fields, bounds, tags)
     if options.redactor is not None:
         options.redactor.apply(fields)
     _put_tags(fields, options, tags)
@@ -132,7 +145,7 @@ def _ask(providers: tuple[Callable[[], Any], ...], tags: set[str]) -> dict[str, 
     return given
 
 
-def _cleaned(fields: Any, bounds: Bounds, tags: set[str]) -> dict[str, Any]:
+def cleaned(fields: Any, bounds: Bounds, tags: set[str]) -> dict[str, Any]:
     """Make plain what a hook has left: it may have put anything anywhere."""
     if type(fields.get("tags")) is not list:
         fields["tags"] = []
