@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jsonlog.hooks import install_hooks, uninstall_hooks
     from jsonlog.relay.listener import QueueListener
     from jsonlog.relay.queue import QueueHandler
+    from jsonlog.relay.socket import SocketHandler
     from jsonlog.root import configure
 
 # What not every application uses is imported when it is asked for.
@@ -24,6 +25,7 @@ _LAZY = {
     "ConsoleHandler": "jsonlog.console",
     "QueueHandler": "jsonlog.relay.queue",
     "QueueListener": "jsonlog.relay.listener",
+    "SocketHandler": "jsonlog.relay.socket",
     "configure": "jsonlog.root",
     "install_hooks": "jsonlog.hooks",
     "uninstall_hooks": "jsonlog.hooks",
@@ -36,6 +38,7 @@ __all__ = [
     "ProcessFileHandler",
     "QueueHandler",
     "QueueListener",
+    "SocketHandler",
     "bind",
     "clear",
     "configure",

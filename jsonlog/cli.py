@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from jsonlog.errors import CommandError
 from jsonlog.files import prune_command
+from jsonlog.relay import receive_options
 from jsonlog.view import command as view_command
 from jsonlog.view import options as view_options
 
@@ -33,9 +34,16 @@ class Command:
     paths: str = ""
 
 
+def _receive(given: argparse.Namespace) -> int:
+    from jsonlog.relay.receive_command import run  # noqa: PLC0415 (brings asyncio, which `view` has no use for)
+
+    return run(given)
+
+
 COMMANDS = {
     "view": Command(view_options.HELP, view_options.add_arguments, view_command.run, "paths"),
     "prune": Command(prune_command.HELP, prune_command.add_arguments, prune_command.run),
+    "receive": Command(receive_options.HELP, receive_options.add_arguments, _receive),
 }
 
 

@@ -31,6 +31,7 @@ class Policy:
         buffer_bytes: So many bytes of records wait to be written together. 0: none does.
         flush_interval_s: At most so long they wait.
         raise_errors: Whether a record that cannot be written is an OSError for who logged it.
+        is_retried: Whether who gets that OSError will bring the record again: it is not lost, and takes no number.
     """
 
     max_bytes: int = 0
@@ -40,6 +41,7 @@ class Policy:
     buffer_bytes: int = 0
     flush_interval_s: float = 0.0
     raise_errors: bool = False
+    is_retried: bool = False
 
     @property
     def syncs(self) -> bool:

@@ -166,6 +166,13 @@ class Run:
         except OSError as exc:
             self._rescue(exc)
 
+    def refuse(self, line: bytes, why: OSError) -> None:
+        """Give *line* up before it is written: it uses up its number, and is told and counted as any that is lost."""
+        if self._in_flight is not None:
+            self._finish()
+        self._in_flight = line + b"\n"
+        self._give_up(why)
+
     def keep(self, line: bytes, *, waiting: bool = False) -> None:
         """Number *line* and put it into the buffer; write that if it is full or has waited for too long. As `append`."""
         if self._in_flight is not None:
@@ -322,6 +329,8 @@ class Run:
         lines = data.count(b"\n")
         is_first = not self._lost
         self._in_flight = None
+        if self.policy.is_retried:
+            raise exc
         self._number += lines
         self._lost += lines
         self._is_busy = True

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import errno
 import os
 import sys
 import time
@@ -105,6 +106,22 @@ class PartWriter:
         finally:
             if run.waiting:
                 run.drain()
+
+    def refuse(self, line: bytes, why: str) -> None:
+        """
+        Number *line* and do with it as with one that cannot be written.
+
+        Raises:
+            OSError: The policy is to raise that.
+        """
+        run = self._run
+        if os.getpid() != run.pid:
+            run = self._succeed()
+        if run.is_owned():
+            run.queue(line)
+            return
+        with run.lock:
+            run.refuse(line, OSError(errno.ENOSPC, why))
 
     def write_late(self, line: bytes) -> None:
         """

@@ -22,8 +22,9 @@ import threading
 import time
 import weakref
 
+from jsonlog.files.stderr import say
 from jsonlog.relay.ends import EXIT_S, drain_at_sigterm, watch
-from jsonlog.relay.travel import crosses_processes, say, separate
+from jsonlog.relay.travel import crosses_processes, separate
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -23,12 +23,13 @@ import time
 from collections import deque
 
 from jsonlog.files.protocol import new_run
+from jsonlog.files.stderr import say
 from jsonlog.formatter import JsonFormatter
 from jsonlog.record.build import SENT
 from jsonlog.relay.ends import drain_at_sigterm, watch
 from jsonlog.relay.listener import QueueListener, empty_inherited, listener_of
 from jsonlog.relay.sender import put_sender
-from jsonlog.relay.travel import crosses_processes, flatten, keep, say
+from jsonlog.relay.travel import crosses_processes, flatten, keep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -10,9 +10,7 @@ The line goes with it, formatted where the call was made. Beside that a handler 
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import sys
 
 import orjson
 
@@ -168,9 +166,3 @@ def _plain(value: Any) -> Any:
 
 def _text(value: Any) -> str | None:
     return None if value is None or value is False or value == "" else safe_text(value, set())
-
-
-def say(text: str) -> None:
-    """Tell the operator on stderr, which may be None or closed."""
-    with contextlib.suppress(Exception):
-        sys.stderr.write(f"jsonlog: {text}\n")

@@ -20,7 +20,7 @@ from tests.jsonlog_relay.running import check_senders, records, run
 @pytest.fixture
 def log(tmp_path):
     """A logger of its own, the folder it may write to, and a way to give it handlers that are closed afterwards."""
-    logger = logging.Logger("shop.pay", logging.DEBUG)
+    logger = logging.Logger("shop.pay", logging.DEBUG)  # noqa: LOG001 (outside the tree, so that no test sees another's)
     yield logger
     for handler in logger.handlers:
         handler.close()
@@ -327,7 +327,7 @@ def test_a_wrong_option_is_named_with_its_value(options, words):
 
 def test_a_foreign_formatter_is_refused(log):
     """A text formatter belongs to a handler of the listener."""
-    with pytest.raises(ValueError, match="needs a jsonlog.JsonFormatter, not Formatter"):
+    with pytest.raises(ValueError, match=r"needs a jsonlog\.JsonFormatter, not Formatter"):
         jsonlog.QueueHandler(queue.Queue()).setFormatter(logging.Formatter())
 
 
@@ -403,10 +403,10 @@ def test_a_forked_child_gets_a_queue_and_a_thread_of_its_own(tmp_path, pair):
         number = 0
         while not stop.is_set():
             log.info("parent %s %d", name, number); number += 1
-            if number % 50 == 0: stop.wait(0.01)
+            if number % 10 == 0: stop.wait(0.01)
     threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
     for thread in threads: thread.start()
-    for number in range(15):
+    for number in range(8):
         pid = os.fork()
         if pid == 0:
             for i in range(20): log.info("child %d %d", number, i)
@@ -421,10 +421,10 @@ def test_a_forked_child_gets_a_queue_and_a_thread_of_its_own(tmp_path, pair):
     texts = [record["message"] for record in found]
     assert len(texts) == len(set(texts))
     assert {text for text in texts if text.startswith("child")} == {
-        f"child {n} {i}" for n in range(15) for i in range(20)
+        f"child {n} {i}" for n in range(8) for i in range(20)
     }
     if pair != "standard sender":
-        assert len(check_senders(found)) == 16
+        assert len(check_senders(found)) == 9
 
 
 def test_a_fork_of_which_python_knows_nothing_is_noticed(tmp_path):
