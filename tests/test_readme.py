@@ -51,27 +51,13 @@ def test_links_between_the_documents_lead_somewhere(document):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_the_queue_handler_of_the_readme_keeps_the_exception_apart(tmp_path):
-    """Behind the QueueHandler of the third Python block, a record still has `exc` and `extra` of its own."""
-    program = f"""
-import logging, logging.handlers, queue, jsonlog
-{blocks("python")[2]}
-records = queue.SimpleQueue()
-listener = logging.handlers.QueueListener(records, jsonlog.ProcessFileHandler("logs"))
-listener.start()
-log = logging.getLogger("shop")
-log.addHandler(WholeRecords(records))
-try:
-    raise ValueError("declined")
-except ValueError:
-    log.exception("charge %d failed", 17, extra={{"user": "ann"}})
-listener.stop()
-"""
+def test_the_queue_line_is_a_handler_that_dictconfig_takes(tmp_path):
+    """The handler that the README shows stands before the files, and records still get there, whole."""
+    handler = re.search(r'`(\{"\(\)": "jsonlog.QueueHandler".*?\})`', README.read_text(encoding="utf-8"))[1]
+    program = blocks("python")[0].replace('"handlers": {"json"', f'"handlers": {{"queue": {handler}, "json"')
+    program = program.replace('"handlers": ["json"]},\n})', '"handlers": ["queue"]},\n})')
     subprocess.run([sys.executable, "-P", "-c", program], cwd=tmp_path, check=True, timeout=30)
     (file,) = (tmp_path / "logs").glob("*.jsonl")
     record = json.loads(file.read_bytes())
-    assert (record["message"], record["exc"]["type"], record["extra"]) == (
-        "charge 17 failed",
-        "ValueError",
-        {"user": "ann"},
-    )
+    assert record["extra"] == {"user": "ann", "amount": 12.5}
+    assert record["sender"]["sequence"] == 0

@@ -88,6 +88,7 @@ class QueueHandler(logging.handlers.QueueHandler):
         self._patience_s = patience_s
         self._crosses = crosses_processes(self.queue)
         self._json: JsonFormatter | None = None
+        self.formatter = _PLAIN  # `basicConfig` gives one to who has none
         self._start_over()
         drain_at_sigterm()
 
@@ -98,7 +99,7 @@ class QueueHandler(logging.handlers.QueueHandler):
                 f"QueueHandler sends JSON and needs a jsonlog.JsonFormatter, not {type(fmt).__qualname__}; "
                 "give other formatters to the handlers of the listener"
             )
-        super().setFormatter(fmt)
+        super().setFormatter(fmt or _PLAIN)
         self._json = fmt
 
     def createLock(self) -> None:  # noqa: N802 (logging's name)
