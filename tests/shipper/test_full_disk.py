@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -137,13 +138,11 @@ def test_no_room_at_all_for_a_while(shipper: Shipper, endpoint: Endpoint, disk: 
     append(logs / "a.jsonl", b"bad line %d\n" % 1 + b'{"n":1}\n' * 50)
     wait_for(lambda: len(endpoint.records) == 51, "more records")
     ballast = disk / "ballast"
-    with ballast.open("wb") as file:
-        try:
-            while True:
-                file.write(b"x" * 4096)
-                file.flush()
-        except OSError:
+    fd = os.open(ballast, os.O_WRONLY | os.O_CREAT)
+    with suppress(OSError):
+        while os.write(fd, b"x" * 4096):
             pass
+    os.close(fd)
     size = (logs / ".shipper" / DEAD_LETTERS).stat().st_size
     room = 4096 - size % 4096  # a page that is begun can be filled
     bad = b"".join(b"%d " % number + b"y" * 2000 + b"\n" for number in range(room // 2000 + 300))
