@@ -8,11 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
+from shipper.core.accounting import Imbalance
 from shipper.core.model import Position
 from shipper.errors import StoreError, StoreFull
 from shipper.events import SinkFailed, SinkRecovered, StateFailed
@@ -355,3 +358,34 @@ def test_finished_files_are_kept_by_default(bulk: World) -> None:
     part = Part(bulk.folder, lines(range(3))).end()
     bulk.once()
     assert part.path.exists()
+
+
+@dataclass
+class Lossy:
+    """A sink that forgets the last lines that ended, or tells of them twice, as a mistake in a codec would."""
+
+    sink: Any
+    twice: bool
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.sink, name)
+
+    def decode(self, pieces: Any, response: Any) -> Any:
+        outcome = self.sink.decode(pieces, response)
+        return replace(outcome, ended=outcome.ended * 2 if self.twice else outcome.ended[:-1])
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_a_line_that_ends_in_no_class_or_in_two_is_noticed(bulk: World, twice: bool) -> None:
+    """A mistake that loses or doubles lines between reading and acknowledgement is said at once, with the file and both figures."""
+    append(bulk.folder / "a.jsonl", lines(range(3)))
+
+    async def program() -> None:
+        async with bulk.pipeline() as pipeline:
+            pipeline.delivery.sink = Lossy(pipeline.delivery.sink, twice)
+            await pipeline.run(once=True)
+
+    with pytest.raises(AssertionError):  # every other test is told by this, too
+        asyncio.run(program())
+    (found,) = bulk.seen(Imbalance)
+    assert found == Imbalance(str(bulk.folder / "a.jsonl"), 3, 6 if twice else 0)
