@@ -152,7 +152,8 @@ class Checkpoint:
     def accounts(self) -> list[Account]:
         """Read all files, and the sum of those that are known no longer."""
         try:
-            return _accounts(self._db)
+            with self._writing:  # one connection, and with it one transaction at a time
+                return _accounts(self._db)
         except sqlite3.Error as exc:
             raise self._error(exc) from exc
 

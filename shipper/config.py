@@ -47,9 +47,21 @@ class Settings(BaseSettings):
     )
     dataset: str | None = Field(default=None, description="Dataset of the data stream in place of the service name.")
     namespace: str | None = Field(default=None, description="Namespace of the data stream in place of the environment.")
-    finished: Literal["keep", "delete"] = Field(
+    finished: Literal["keep", "delete", "archive"] = Field(
         default="keep",
         description="What happens to a file of jsonlog whose writer has ended, once all is acknowledged.",
+    )
+    archive: Path | None = Field(default=None, description="Folder of the archive, for `finished: archive`.")
+    archive_compression: Literal["gzip", "zstd"] = Field(
+        default="gzip", description="How archived files are compressed."
+    )
+    finished_nolock_s: float | None = Field(
+        default=None,
+        ge=60,
+        description="Seconds without a change after which a file without lock counts as finished; default: never.",
+    )
+    forget_s: float = Field(
+        default=7 * 86400.0, ge=60, description="How long the checkpoint remembers a file that is gone."
     )
     batch_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Bytes of lines in one request.")
     batch_records: int = Field(default=10_000, ge=1, description="Records in one request.")

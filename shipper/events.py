@@ -181,9 +181,20 @@ class FileTruncated:
 
 @dataclass(frozen=True, slots=True)
 class FileDeleted:
-    """A finished part was deleted, since everything in it is acknowledged."""
+    """A finished part was deleted, or moved to the archive, since everything in it is acknowledged."""
 
     path: str
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveFailed:
+    """A finished part cannot be archived; it stays where it is."""
+
+    folder: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"cannot archive into {self.folder}: {self.reason}; the files stay where they are, trying again"
 
 
 @dataclass(frozen=True, slots=True)

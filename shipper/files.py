@@ -242,6 +242,10 @@ class Files:
         if state is not None:
             self._by_inode.get(state.inode, set()).discard(key)
 
+    def is_there(self, state: FileState) -> bool:
+        """Tell whether a file that the checkpoint knows is followed, or may be one day."""
+        return state.key in self._live or os.path.lexists(state.path)
+
     def any_writer(self) -> bool:
         """Tell whether a writer of a file of ours lives, also of one that is still empty; blocking."""
         parts = [tailer.source.path for tailer in self.tailers.values() if tailer.lockable and tailer.gone_at is None]

@@ -10,15 +10,12 @@ acknowledged prefix of each file, in groups.
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from jsonlog.files.protocol import writer_alive
 from shipper.checkpoint import Checkpoint
 from shipper.core.accounting import Ledger, imbalances
 from shipper.core.acks import AckTracker, Commit
@@ -28,6 +25,7 @@ from shipper.delivery import Delivery
 from shipper.errors import StoreFull
 from shipper.events import ChunkRead, Committed, Emit, FileDeleted, StateFailed, StateRecovered, settled
 from shipper.files import Files
+from shipper.finished import Finished, Ready
 from shipper.tailer import Tailer
 from shipper.watch import Mode, Watcher
 
@@ -36,6 +34,8 @@ _LOOK_COST = 30  # the time between two looks, in times of what a look takes: so
 _LOOK_AT_LEAST_S = 5.0  # but happens at least this often
 _LOOK_AT_ALL_S = 60.0  # where the kernel tells what changes: what it may have missed
 _CLEAN_INTERVAL_S = 1.0
+_PROBE_AT_LEAST_S = 30.0
+_FORGET_INTERVAL_S = 3600.0
 _ROUND_BYTES = 4 * 1024 * 1024  # read in one go in a worker thread
 
 
@@ -50,6 +50,7 @@ class Limits:
         in_flight: Requests at once.
         in_flight_bytes: Bytes of lines that have been read and are not acknowledged.
         poll_interval_s: How often is looked for new lines and files.
+        forget_s: How long the checkpoint remembers a file that is gone.
     """
 
     batch_bytes: int = 4 * 1024 * 1024
@@ -58,6 +59,7 @@ class Limits:
     in_flight: int = 4
     in_flight_bytes: int = 32 * 1024 * 1024
     poll_interval_s: float = 0.1
+    forget_s: float = 7 * 86400.0
 
 
 @dataclass(slots=True)
@@ -72,7 +74,7 @@ class Pipeline:
         limits: Bounds.
         emit: Takes events.
         watch: How is learnt what changes.
-        delete_finished: Delete parts of ours whose writer has ended and whose records are all acknowledged.
+        finished: What becomes of parts of ours whose writer has ended and whose records are all acknowledged.
         clock: Seconds, monotonic.
     """
 
@@ -81,11 +83,12 @@ class Pipeline:
     checkpoint: Checkpoint
     limits: Limits
     emit: Emit
-    delete_finished: bool = False
+    finished: Finished | None = None
     watch: Mode = "poll"
     clock: Callable[[], float] = time.monotonic
     _acks: AckTracker = field(default_factory=AckTracker)
     _commits: dict[str, Commit] = field(default_factory=dict)
+    _forgotten: list[str] = field(default_factory=list)  # keys of files that are gone, still in the checkpoint
     _committing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _store_fails: bool = False
     _turns: deque[Tailer] = field(default_factory=deque)  # files that have more, in the order in which it is their turn
@@ -97,6 +100,7 @@ class Pipeline:
     _look_at: float = 0.0
     _look_at_all: float = 0.0
     _clean_at: float = 0.0
+    _forget_at: float = 0.0
     _stopping: bool = False
     _wait_for_writers: bool = False
     _goal: dict[str, int] | None = None  # how far each file is read before the end, where there is to be one
@@ -155,6 +159,7 @@ class Pipeline:
         finally:
             await self._commit()
         await self._clean_up()
+        await self._commit()
 
     async def _read(self, queue: asyncio.Queue[Batch], *, once: bool) -> None:
         batcher = Batcher(
@@ -315,11 +320,16 @@ class Pipeline:
         """Write what is acknowledged; where there is no room, keep it for the next time."""
         async with self._committing:
             commits, self._commits = self._commits, {}
-            if not commits:
+            forgotten, self._forgotten = self._forgotten, []
+            if not commits and not forgotten:
                 return
             try:
-                await asyncio.to_thread(self.checkpoint.commit, list(commits.values()))
+                if commits:
+                    await asyncio.to_thread(self.checkpoint.commit, list(commits.values()))
+                if forgotten:
+                    await asyncio.to_thread(lambda: self.checkpoint.adopt((), forget=forgotten))
             except StoreFull as exc:
+                self._forgotten = forgotten + self._forgotten
                 for key, commit in self._commits.items():
                     commits[key] = commit.after(commits.get(key))
                 self._commits = commits
@@ -338,6 +348,7 @@ class Pipeline:
             except StoreFull as exc:
                 self._cannot_store(exc)
                 await asyncio.sleep(1)
+                await self._clean_up()  # which makes room
             else:
                 self._can_store()
                 return
@@ -353,25 +364,45 @@ class Pipeline:
             self.emit(StateRecovered("checkpoint"))
 
     async def _clean_up(self) -> None:
-        """Delete what is finished, if told to; the checkpoint must have it first."""
-        self._clean_at = self.clock() + _CLEAN_INTERVAL_S
-        if not self.delete_finished:
+        """Let go of what is finished. This needs no room on the disk, but makes some: the checkpoint forgets it later."""
+        now = self.clock()
+        self._clean_at = now + _CLEAN_INTERVAL_S
+        if now >= self._forget_at:
+            self._forget_at = now + _FORGET_INTERVAL_S
+            await self._forget_old()
+        if self.finished is None or self.finished.fate == "keep":
             return
-        ready = []
-        for tailer in self.files.tailers.values():
-            acknowledged = self.files.known[tailer.source.key].position.offset
-            if tailer.lockable and tailer.left == 0 and tailer.position.offset == acknowledged:
-                ready.append((tailer, acknowledged))
-        deleted = await asyncio.to_thread(lambda: [tailer for tailer, size in ready if _delete(tailer, size)])
-        if not deleted:
-            return
-        keys = [tailer.source.key for tailer in deleted]
-        for tailer in deleted:
-            self.files.drop(tailer)
-        await self._store(lambda: self.checkpoint.adopt((), forget=keys))
-        for tailer in deleted:
-            self.files.forget(tailer.source.key)
-            self.emit(FileDeleted(tailer.source.path))
+        candidates = [tailer for tailer in self.files.tailers.values() if now >= tailer.probe_at or self._is_ending]
+        ready = [Ready(tailer, tailer.position.offset) for tailer in candidates if self._is_through(tailer)]
+        for tailer, is_gone in await asyncio.to_thread(self.finished.let_go, ready):
+            if is_gone:
+                self.files.drop(tailer)
+                self.files.forget(tailer.source.key)
+                self._forgotten.append(tailer.source.key)
+                self.emit(FileDeleted(tailer.source.path))
+            else:
+                tailer.probe_wait_s = min(_PROBE_AT_LEAST_S, max(_CLEAN_INTERVAL_S, 2 * tailer.probe_wait_s))
+                tailer.probe_at = now + tailer.probe_wait_s
+
+    async def _forget_old(self) -> None:
+        """Have the checkpoint forget files that are gone, and have been for long."""
+        before = time.time() - self.limits.forget_s
+        accounts = await asyncio.to_thread(self.checkpoint.accounts)
+        old = [account.state for account in accounts if account.state.key and account.updated < before]
+        gone = [state.key for state in old if not self.files.is_there(state)]
+        for key in gone:
+            self.files.forget(key)
+        self._forgotten += gone
+
+    def _is_through(self, tailer: Tailer) -> bool:
+        """Tell whether everything in a file is acknowledged, and it is one that goes then."""
+        assert self.finished is not None
+        key, end = tailer.source.key, tailer.position
+        state = self.files.known.get(key)
+        acknowledged = self._commits[key].position if key in self._commits else state.position if state else None
+        return (
+            tailer.left == 0 and acknowledged == end and self.finished.may_go(tailer) and not self._acks.in_flight(key)
+        )
 
 
 async def _wait(event: asyncio.Event, timeout_s: float) -> None:
@@ -379,25 +410,3 @@ async def _wait(event: asyncio.Event, timeout_s: float) -> None:
     with suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await event.wait()
-
-
-def _delete(tailer: Tailer, acknowledged: int) -> bool:
-    """Delete a part if its writer is gone, all of it is acknowledged, and the path still leads to it."""
-    path = Path(tailer.source.path)
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        if writer_alive(fd):
-            return False
-        here, there = os.fstat(fd), path.stat()
-        known = (tailer.state.device, tailer.state.inode, acknowledged)
-        if known != (here.st_dev, here.st_ino, here.st_size) or (there.st_dev, there.st_ino) != known[:2]:
-            return False
-        path.unlink()
-    except OSError:
-        return False
-    finally:
-        os.close(fd)
-    return True

@@ -35,6 +35,7 @@ from shipper.events import (
     TimedOut,
 )
 from shipper.files import Files
+from shipper.finished import Finished
 from shipper.look import absolute_patterns, fixed_folder, look
 from shipper.metrics import Figures
 from shipper.pipeline import Limits, Pipeline
@@ -96,6 +97,8 @@ def run(
 def _check(settings: Settings) -> None:
     if not settings.path:
         raise ConfigError("no files to ship: give --path 'logs/*.jsonl' (or SHIPPER_PATH, or 'path' in the YAML file)")
+    if settings.finished == "archive" and settings.archive is None:
+        raise ConfigError("finished: archive needs a folder: set archive (or SHIPPER_ARCHIVE)")
     if not settings.to:
         raise ConfigError("nowhere to ship to: give --to http://… (or SHIPPER_TO, or 'to' in the YAML file)")
     check_url(settings.to)
@@ -176,7 +179,7 @@ async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, 
     files = Files(
         parts.patterns,
         await asyncio.to_thread(parts.checkpoint.load),
-        exclude=(report.folder.resolve(),),
+        exclude=tuple(folder.resolve() for folder in (report.folder, settings.archive) if folder is not None),
         reader=Reader(settings.max_line_bytes, _max_open(settings), rules_of(settings)),
         new_epoch=lambda: secrets.token_hex(8),
         emit=figures,
@@ -188,7 +191,7 @@ async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, 
         parts.checkpoint,
         _limits(settings),
         figures,
-        delete_finished=settings.finished == "delete",
+        finished=_finished(settings, figures),
         watch=settings.watch,
     )
     # Files are followed from now on: what rotates away before the store has answered for the first time is not missed.
@@ -351,6 +354,11 @@ async def _cancel(task: asyncio.Future[Any]) -> None:
         await task
 
 
+def _finished(settings: Settings, emit: Emit) -> Finished:
+    archive = settings.archive.expanduser().absolute() if settings.archive is not None else None
+    return Finished(emit, settings.finished, archive, settings.archive_compression, settings.finished_nolock_s)
+
+
 def _max_open(settings: Settings) -> int:
     """How many files may be open at once: what the system allows, less connections, checkpoint and standard streams."""
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -376,6 +384,7 @@ def _limits(settings: Settings) -> Limits:
         in_flight=settings.in_flight,
         in_flight_bytes=settings.in_flight_bytes,
         poll_interval_s=settings.poll_interval_s,
+        forget_s=settings.forget_s,
     )
 
 

@@ -56,6 +56,8 @@ class Tailer:
     gone_at: float | None = None  # since when no name leads to it, or has it changed since
     missed_at: float | None = None  # since when no name leads to it
     dropped: bool = False
+    probe_at: float = 0.0  # when to find out next whether its writer has ended
+    probe_wait_s: float = 0.0
     skip_to: int = 0  # how far an over-long line has been searched for its end
     file: FileIO | None = None
 
@@ -78,6 +80,7 @@ class Tailer:
         """Take what a look found."""
         if (size, modified_ns) != (self.size, self.modified_ns):
             self.size, self.modified_ns, self.fresh = size, modified_ns, True
+            self.probe_at = self.probe_wait_s = 0.0
         elif self.partial and self.lockable:
             self.fresh = True  # the file stays as it is, but its writer may have ended
         if size < self.skip_to:

@@ -28,6 +28,7 @@ from shipper.core.enrich import Rules
 from shipper.deadletters import DeadLetters
 from shipper.delivery import Delivery
 from shipper.files import Files
+from shipper.finished import Finished
 from shipper.look import absolute_patterns
 from shipper.pipeline import Limits, Pipeline
 from shipper.sinks.elasticsearch import ElasticsearchSink, Server
@@ -188,7 +189,8 @@ class World:
     state: Path | None = None
     sink: str = "elasticsearch"
     limits: Limits = QUICK
-    delete_finished: bool = False
+    exclude: tuple[Path, ...] = ()
+    finished: dict[str, Any] = field(default_factory=dict)
     watch: str = "poll"
     max_line_bytes: int = 1024 * 1024
     rules: Rules = STRICT  # dead letters are what most of these tests are about
@@ -222,7 +224,7 @@ class World:
         files = Files(
             absolute_patterns(self.patterns, self.folder),
             checkpoint.load(),
-            (self.state.resolve(),),
+            (self.state.resolve(), *self.exclude),
             reader,
             lambda: f"{next(self._epochs):016x}",
             self.events.append,
@@ -242,7 +244,7 @@ class World:
             checkpoint,
             self.limits,
             self.events.append,
-            delete_finished=self.delete_finished,
+            finished=Finished(self.events.append, **self.finished),
             watch=self.watch,
         )
         try:

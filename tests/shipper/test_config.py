@@ -41,6 +41,7 @@ VALUES = {
     "path": ("a.jsonl,b/*.jsonl", ["a.jsonl", "b/*.jsonl"]), "to": ("http://h", "http://h"), "sink": ("http", "http"),
     "compression": ("zstd", "zstd"), "state": ("/s", Path("/s")), "template": ("false", False), "dataset": ("d", "d"),
     "namespace": ("n", "n"), "finished": ("delete", "delete"), "drain_s": ("3", 3.0),
+    "archive": ("/a", Path("/a")), "archive_compression": ("zstd", "zstd"), "finished_nolock_s": ("3600", 3600.0),
     "watch": ("poll", "poll"), "bad_lines": ("dead_letter", "dead_letter"), "fields": ('{"a.b": 1, "a": {"c": 2}}', {"a": {"b": 1, "c": 2}}),
     "metrics": ("127.0.0.1:0", "127.0.0.1:0"), "once_timeout_s": ("3", 3.0),
 }  # fmt: skip

@@ -156,7 +156,7 @@ def test_the_half_line_of_a_dead_writer(world: World) -> None:
 def test_an_endless_last_line_of_a_dead_writer(world: World) -> None:
     """An over-long line that was never completed does not keep its file unfinished for ever."""
     world.max_line_bytes = 1024
-    world.delete_finished = True
+    world.finished = {"fate": "delete"}
     part = Part(world.folder, line(1) + b'{"x": "' + b"y" * 700_000).end()
     assert world.once() == 0
     assert world.dead[0]["reason"].startswith(DEAD_WRITER)

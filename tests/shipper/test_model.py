@@ -283,7 +283,9 @@ operation = st.tuples(
 
 async def run(program: list[tuple[str, str, int]], *, folder: Path, sink: str, delete: bool) -> None:
     patterns = ("*.log*", "*.jsonl", "a*")
-    world = World(folder / "logs", patterns=patterns, sink=sink, delete_finished=delete, max_open=50)
+    world = World(
+        folder / "logs", patterns=patterns, sink=sink, finished={"fate": "delete" if delete else "keep"}, max_open=50
+    )
     simulation = Simulation(world)
     await simulation.begin()
     try:
