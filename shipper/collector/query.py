@@ -1,75 +1,56 @@
-"""The language of the search box, turned into SQL with bound parameters. Pure; no text of the user's ever becomes SQL.
+"""The language of the search box: Lucene's, as Kibana and the stores' `query_string` read it, turned into conditions. Pure.
 
 ========================================  =====================================================================
-``timeout``, ``"card declined"``          in the message or the exception's type, message or traceback, any case
-``log.level:error``  ``extra.user:ann*``  a field by its name in the record; the whole value, any case; ``*`` ``?``
-``message:declined``                      in long texts (message, traceback, …) a part is enough
+``timeout``, ``"card declined"``          words in the message or the exception, in any letters
+``log.level:error``  ``extra.user:ann*``  a field by its name in the record, as a whole; ``*`` ``?`` are wild
+``message:declined``                      in texts (message, traceback, …) words, in any letters
 ``extra.ms:>250``  ``extra.n:[1 TO 5]``   more, less, between (``{`` ``}`` leave the bound out, ``*`` is open)
-``exc.type:*``                            the record has the field
+``exc.type:*``  ``_exists_:exc.type``     the record has the field
 ``a AND (b OR NOT c)``  ``a -b``          words side by side mean AND
 ``log.level:(error OR critical)``         a group for one field
 ========================================  =====================================================================
 
 A field is looked for as nested objects (``{"extra": {"user": …}}``), as one dotted key at the top (``{"extra.user": …}``)
 and as a dotted key inside its first object; in a list any element may match.
+
+The grammar is luqum's. What only ranks (``^2``) is read and has no effect; what the collector cannot do (``~``, ``/…/``) is
+refused by name.
 """
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
+
+from luqum import tree
+from luqum.exceptions import ParseError
+from luqum.thread import parse
+
+from shipper.collector.conditions import EVERYTHING, Condition, Field, anywhere, join, naive, unescape
+
+__all__ = ["EVERYTHING", "Condition", "QueryError", "all_of", "between", "levels_in", "parse_query", "parse_time"]
 
 MAX_LENGTH = 2_000
 MAX_TERMS = 100
 MAX_DEPTH = 20
 
-Parameter = str | float | datetime | list[str]
-
-# Names of the record that have a column of their own.
-_COLUMNS = {
-    "_id": "id",
-    "@timestamp": "time",
-    "log.level": "level",
-    "log.logger": "logger",
-    "message": "message",
-    "service.name": "service",
-    "service.environment": "environment",
-    "host.name": "host",
-    "process.pid": "pid",
-    "exc.type": "exc_type",
-    "exc.message": "exc_message",
-    "exc.traceback": "traceback",
-    "run": "run",
-    "event.sequence": "sequence",
-    "trace.id": "trace_id",
-}
-_LONG_TEXTS = frozenset({"message", "exc.message", "exc.traceback", "exc.chain.message", "stack"})
-_EVERYWHERE = ("message", "exc_type", "exc_message", "traceback")
-
-_SPACE = re.compile(r"\s*")
-_FIELD = re.compile(r"((?:\\.|[^\s()\"\\:])+):\s*")
-_PHRASE = re.compile(r'"((?:\\.|[^"\\])*)"', re.DOTALL)
-_WORD = re.compile(r"(?:\\.|[^\s()\"\\])+", re.DOTALL)
-_BOUND = r'"(?:\\.|[^"\\])*"|[^\s\]}"]+'
-_RANGE = re.compile(rf"([\[{{])\s*({_BOUND})\s+TO\s+({_BOUND})\s*([\]}}])")
-_COMPARISON = re.compile(r"[<>]=?")
 _RELATIVE = re.compile(r"now(?:([+-])(\d{1,6})(ms|s|m|h|d|w))?")
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+# What Lucene reads and luqum does not: operators in signs, a number below zero after < or >, and an apostrophe in front.
+_SIGNS = re.compile(
+    r""""(?:\\.|[^"\\])*"|\\.|(?P<AND>(?<=\s)&&(?=\s))|(?P<OR>(?<=\s)\|\|(?=\s))|(?P<NOT>(?<![^\s(])!(?=[^\s=]))
+    |(?P<escaped>(?<=[<>])-|(?<=[<>]=)-|(?<![^\s(:])')""",
+    re.DOTALL | re.VERBOSE,
+)
+_NOT_READ = {
+    tree.Fuzzy: "a word that is only like it (~)",
+    tree.Proximity: "words that are only near each other (~)",
+    tree.Regex: "a regular expression (/…/)",
+}
 
 
 class QueryError(ValueError):
     """The query cannot be read; the message says what was expected and where. The asker's fault."""
-
-
-class Condition(NamedTuple):
-    """A boolean SQL expression and the values of its question marks."""
-
-    sql: str
-    parameters: tuple[Parameter, ...] = ()
-
-
-EVERYTHING = Condition("true")
 
 
 def parse_query(text: str, now: datetime) -> Condition:
@@ -87,7 +68,14 @@ def parse_query(text: str, now: datetime) -> Condition:
     """
     if len(text) > MAX_LENGTH:
         raise QueryError(f"the query has {len(text)} characters, at most {MAX_LENGTH} are read")
-    return _Parser(text, now).parse() if text.strip() else EVERYTHING
+    if not text.strip():
+        return EVERYTHING
+    lucene = _SIGNS.sub(_in_words, text)
+    try:
+        root = parse(lucene)
+    except ParseError as exc:
+        raise QueryError(_explain(lucene, str(exc))) from exc
+    return _Reader(now).read(root, None, 0)
 
 
 def parse_time(text: str, now: datetime) -> datetime:
@@ -119,7 +107,7 @@ def parse_time(text: str, now: datetime) -> datetime:
 
 def all_of(*conditions: Condition) -> Condition:
     """Join conditions that must all hold."""
-    return _join(" AND ", conditions)
+    return join(" AND ", conditions)
 
 
 def levels_in(levels: list[str]) -> Condition:
@@ -134,227 +122,119 @@ def levels_in(levels: list[str]) -> Condition:
 def between(start: datetime | None, end: datetime | None) -> Condition:
     """The record's time is at or after ``start`` and before ``end``, where they are given."""
     bounds = [("time >= ?", start), ("time < ?", end)]
-    return all_of(*(Condition(sql, (_naive(value),)) for sql, value in bounds if value))
+    return all_of(*(Condition(sql, (naive(value),)) for sql, value in bounds if value))
 
 
-def _naive(time: datetime) -> datetime:
-    return time.astimezone(UTC).replace(tzinfo=None)  # the store's times are UTC without a zone
+def _in_words(sign: re.Match[str]) -> str:
+    if sign["escaped"]:
+        return f"\\{sign['escaped']}"
+    return f"{sign.lastgroup} " if sign.lastgroup == "NOT" else sign.lastgroup or sign[0]
 
 
-def _join(operator: str, conditions: tuple[Condition, ...] | list[Condition]) -> Condition:
-    if not conditions:
-        return EVERYTHING
-    sql = operator.join(condition.sql for condition in conditions)
-    return Condition(f"({sql})", tuple(value for condition in conditions for value in condition.parameters))
+def _explain(text: str, said: str) -> str:
+    """Say where a query cannot be read and what is probably missing."""
+    at = re.search(r"at position (\d+)", said)
+    position = int(at[1]) if at else len(text)
+    rest = text[position:]
+    if rest.startswith('"'):
+        what = "a closing quote is missing"
+    elif rest.startswith("/"):
+        what = "a value that begins with / has to stand in quotes"
+    elif rest.startswith(")"):
+        what = "a parenthesis is closed that was never opened, or is empty"
+    elif not rest and text.count("(") > text.count(")"):
+        what = "a closing parenthesis, or a value before it, is missing"
+    elif not rest and text.rstrip().endswith(":"):
+        what = f"a value is missing after {text.rsplit(maxsplit=1)[-1]}"
+    else:
+        what = f"a value is missing{' before ' + rest.split()[0] if rest.strip() else ''}"
+    return f"at position {position + 1}: {what}"
 
 
-# What a value is compared with: given the SQL of one value, the condition on it. `bare` is the same for a column of times.
-Test = Callable[[str], Condition]
+@dataclass(slots=True)
+class _Reader:
+    """Turns the tree of a query into a condition."""
 
+    now: datetime
+    terms: int = field(default=0)
 
-@dataclass(frozen=True, slots=True)
-class _Field:
-    """A name in the record, and how to put a test to all values that stand under it."""
-
-    name: str
-
-    @property
-    def column(self) -> str | None:
-        return _COLUMNS.get(self.name)
-
-    def where(self, test: Test) -> Condition:
-        if self.column:
-            sql, parameters = test(self.column)
-            return Condition(f"coalesce({sql}, false)", parameters)
-        sql, parameters = test("v")
-        found = f"len(list_filter({_VALUES}, lambda v: coalesce({sql}, false))) > 0"
-        return Condition(f"coalesce({found}, false)", (_paths(self.name), *parameters))
-
-
-# All values under some paths, as text; of a list, each of its elements.
-_VALUES = """flatten(list_transform(json_extract(record, ?), lambda j:
-    CASE json_type(j) WHEN 'ARRAY' THEN json_transform(j, '["VARCHAR"]') ELSE [j->>'$'] END))"""
-
-
-def _paths(name: str) -> str | list[str]:
-    if name.startswith("exc.chain."):  # a list of objects: only JSONPath, and only one, reaches into each
-        quoted = name.removeprefix("exc.chain.").replace("\\", "\\\\").replace('"', '\\"')
-        return f'$.exc.chain[*]."{quoted}"'
-    escaped = name.replace("~", "~0").replace("/", "~1")
-    first, _, rest = escaped.partition(".")
-    return list(
-        dict.fromkeys(["/" + escaped.replace(".", "/"), f"/{escaped}", f"/{first}/{rest}" if rest else f"/{first}"])
-    )
-
-
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
-
-
-def _unescape(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text, flags=re.DOTALL)
-
-
-def _pattern(word: str) -> str:
-    """A word as a LIKE pattern: ``*`` and ``?`` are wild unless escaped, ``%`` and ``_`` never are."""
-
-    def one(match: re.Match[str]) -> str:
-        wild = {"*": "%", "?": "_"}.get(match[0])
-        char = match[0][-1]
-        return wild or ("\\" + char if char in "%_\\" else char)
-
-    return re.sub(r"\\.|.", one, word, flags=re.DOTALL)
-
-
-def _literal(text: str) -> str:
-    return re.sub(r"[%_\\]", r"\\\g<0>", text)
-
-
-def _like(pattern: str) -> Test:
-    return lambda value: Condition(f"CAST({value} AS VARCHAR) ILIKE ? ESCAPE '\\'", (pattern,))
-
-
-def _equals(pattern: str, number: float | None) -> Test:
-    if number is None:
-        return _like(pattern)
-    return lambda value: Condition(
-        f"(CAST({value} AS VARCHAR) ILIKE ? ESCAPE '\\' OR TRY_CAST({value} AS DOUBLE) = ?)", (pattern, number)
-    )
-
-
-def _compares(operator: str, bound: str) -> Test:
-    number = _number(bound)
-    if number is None:
-        return lambda value: Condition(f"CAST({value} AS VARCHAR) {operator} ?", (bound,))
-    return lambda value: Condition(f"TRY_CAST({value} AS DOUBLE) {operator} ?", (number,))
-
-
-class _Parser:
-    """Recursive descent; one method per rule, each leaves ``at`` behind what it read."""
-
-    def __init__(self, text: str, now: datetime) -> None:
-        self.text = text
-        self.now = now
-        self.at = 0
-        self.terms = 0
-
-    def parse(self) -> Condition:
-        condition = self.either(None, 0)
-        if self.at < len(self.text):
-            self.fail("this parenthesis was never opened")
-        return condition
-
-    def either(self, field: _Field | None, depth: int) -> Condition:
-        choices = [self.both(field, depth)]
-        while self.keyword("OR"):
-            choices.append(self.both(field, depth))
-        return choices[0] if len(choices) == 1 else _join(" OR ", choices)
-
-    def both(self, field: _Field | None, depth: int) -> Condition:
-        parts = [self.one(field, depth)]
-        while self.keyword("AND") or not (self.ends() or self.sees("OR")):
-            parts.append(self.one(field, depth))
-        return parts[0] if len(parts) == 1 else _join(" AND ", parts)
-
-    def one(self, field: _Field | None, depth: int) -> Condition:
+    def read(self, node: tree.Item, name: Field | None, depth: int) -> Condition:
+        """Turn a node into a condition; *name* is the field that it stands in, *depth* how deep that is."""
         if depth > MAX_DEPTH:
-            self.fail(f"NOT and parentheses are nested more than {MAX_DEPTH} deep")
-        if self.keyword("NOT") or self.match(re.compile(r"-(?=[^\s-])")):
-            inner = self.one(field, depth + 1)
+            self.fail(node, f"NOT and parentheses are nested more than {MAX_DEPTH} deep")
+        if isinstance(node, tree.AndOperation | tree.UnknownOperation):
+            return join(" AND ", [self.read(child, name, depth) for child in node.children])
+        if isinstance(node, tree.OrOperation):
+            return join(" OR ", [self.read(child, name, depth) for child in node.children])
+        if isinstance(node, tree.Not | tree.Prohibit):
+            inner = self.read(node.a, name, depth + 1)
             return Condition(f"(NOT {inner.sql})", inner.parameters)
-        if field is None and (name := self.match(_FIELD)):
-            return self.one_value(_Field(_unescape(name[1])), depth)
-        return self.one_value(field, depth)
+        if isinstance(node, tree.BaseGroup | tree.Boost | tree.Plus):
+            return self.read(node.children[0], name, depth + 1)
+        if isinstance(node, tree.SearchField):
+            return self.in_field(node, name, depth)
+        return self.term(node, name)
 
-    def one_value(self, field: _Field | None, depth: int) -> Condition:
+    def in_field(self, node: tree.SearchField, outer: Field | None, depth: int) -> Condition:
+        if outer is not None:
+            self.fail(node, "a value with a colon in it has to stand in quotes")
+        name, value = unescape(node.name), node.expr
+        if name == "_exists_":
+            return Field(self.text(value)).exists()
+        if name == "*" and self.is_star(value):
+            return EVERYTHING
+        if isinstance(value, tree.Prohibit):  # `n:-5` is a number below zero
+            self.count(node)
+            return Field(name).holds(f"\\-{self.raw(value.a)}", is_phrase=False)
+        return self.read(value, Field(name), depth + 1)
+
+    def term(self, node: tree.Item, name: Field | None) -> Condition:
+        self.count(node)
+        if type(node) in _NOT_READ:
+            self.fail(node, f"{_NOT_READ[type(node)]} is not read here; a value with such signs has to stand in quotes")
+        if self.is_star(node):
+            return EVERYTHING if name is None else name.exists()
+        if isinstance(node, tree.Word | tree.Phrase):
+            is_phrase = isinstance(node, tree.Phrase)
+            raw = self.raw(node)
+            return anywhere(raw, is_phrase=is_phrase) if name is None else name.holds(raw, is_phrase=is_phrase)
+        if name is None:
+            self.fail(node, "a range needs a field before it")
+        if isinstance(node, tree.Range):
+            low, high = (">=" if node.include_low else ">"), ("<=" if node.include_high else "<")
+            bounds = [(low, node.low), (high, node.high)]
+            given = [self.compare(name, operator, bound) for operator, bound in bounds if not self.is_star(bound)]
+            return join(" AND ", given) if given else name.exists()
+        operator = (">" if isinstance(node, tree.From) else "<") + ("=" if node.include else "")
+        return self.compare(name, operator, node.a)
+
+    def compare(self, name: Field, operator: str, bound: tree.Item) -> Condition:
+        text = self.text(bound)
+        if not name.is_time and not _RELATIVE.fullmatch(text):
+            return name.compared(operator, text)
+        try:
+            return name.compared(operator, parse_time(text, self.now))
+        except QueryError as exc:
+            self.fail(bound, str(exc))
+
+    def is_star(self, node: tree.Item) -> bool:
+        return isinstance(node, tree.Word) and node.value == "*"
+
+    def text(self, node: tree.Item) -> str:
+        return unescape(self.raw(node))
+
+    def raw(self, node: tree.Item) -> str:
+        if isinstance(node, tree.Prohibit):
+            return f"-{self.raw(node.a)}"
+        if not isinstance(node, tree.Word | tree.Phrase):
+            self.fail(node, "a value is missing")
+        value: str = node.value
+        return value[1:-1] if isinstance(node, tree.Phrase) else value
+
+    def count(self, node: tree.Item) -> None:
         self.terms += 1
         if self.terms > MAX_TERMS:
-            self.fail(f"a query has at most {MAX_TERMS} terms")
-        if self.match(re.compile(r"\(")):
-            inner = self.either(field, depth + 1)
-            if not self.match(re.compile(r"\)")):
-                self.fail("a closing parenthesis is missing")
-            return inner
-        if field and (operator := self.match(_COMPARISON)):
-            return self.compare(field, operator[0], self.bound())
-        if field and (span := self.match(_RANGE)):
-            return self.between(field, span)
-        if phrase := self.match(_PHRASE):
-            return self.text_in(field, _literal(_unescape(phrase[1])), _unescape(phrase[1]))
-        word = self.match(_WORD)
-        if word is None or word[0] in ("AND", "OR", "NOT"):
-            self.at = word.start() if word else self.at
-            self.fail(self.missing(field))
-        return self.text_in(field, _pattern(word[0]), _unescape(word[0]))
+            self.fail(node, f"a query has at most {MAX_TERMS} terms")
 
-    def missing(self, field: _Field | None) -> str:
-        if self.text[self.at : self.at + 1] == '"':
-            return "a closing quote is missing"
-        return f"a value is missing after {field.name}:" if field else "a word, a phrase or field:value is missing"
-
-    def bound(self) -> str:
-        if phrase := self.match(_PHRASE):
-            return _unescape(phrase[1])
-        word = self.match(_WORD)
-        if word is None:
-            self.fail("a value to compare with is missing")
-        return _unescape(word[0])
-
-    def between(self, field: _Field, span: re.Match[str]) -> Condition:
-        bounds = []
-        for text, operator in ((span[2], ">=" if span[1] == "[" else ">"), (span[3], "<=" if span[4] == "]" else "<")):
-            if text != "*":
-                bounds.append(self.compare(field, operator, _unescape(text.strip('"'))))
-        return _join(" AND ", bounds) if bounds else field.where(lambda value: Condition(f"{value} IS NOT NULL"))
-
-    def compare(self, field: _Field, operator: str, bound: str) -> Condition:
-        if field.column != "time":
-            return field.where(_compares(operator, bound))
-        try:
-            time = _naive(parse_time(bound, self.now))
-        except QueryError as exc:
-            self.fail(str(exc))
-        return field.where(lambda value: Condition(f"{value} {operator} ?", (time,)))
-
-    def text_in(self, field: _Field | None, pattern: str, text: str) -> Condition:
-        if field is None:
-            everywhere = [
-                Condition(f"coalesce({name} ILIKE ? ESCAPE '\\', false)", (f"%{pattern}%",)) for name in _EVERYWHERE
-            ]
-            return _join(" OR ", everywhere)
-        if pattern == "%":
-            return field.where(lambda value: Condition(f"{value} IS NOT NULL"))
-        if field.name in _LONG_TEXTS:
-            return field.where(_like(f"%{pattern}%"))
-        return field.where(_equals(pattern, _number(text)))
-
-    def keyword(self, word: str) -> bool:
-        return self.match(re.compile(rf"{word}(?![^\s()\"])")) is not None
-
-    def sees(self, word: str) -> bool:
-        at = self.at
-        found = self.keyword(word)
-        self.at = at
-        return found
-
-    def ends(self) -> bool:
-        self.at = _end(_SPACE, self.text, self.at)
-        return self.at == len(self.text) or self.text[self.at] == ")"
-
-    def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
-        """Skip blanks, then take what the pattern matches, if it does."""
-        self.at = _end(_SPACE, self.text, self.at)
-        match = pattern.match(self.text, self.at)
-        self.at = match.end() if match else self.at
-        return match
-
-    def fail(self, message: str) -> NoReturn:
-        raise QueryError(f"at position {self.at + 1}: {message}")
-
-
-def _end(pattern: re.Pattern[str], text: str, at: int) -> int:
-    match = pattern.match(text, at)
-    return match.end() if match else at
+    def fail(self, node: tree.Item, message: str) -> NoReturn:
+        raise QueryError(f"at position {(node.pos or 0) + 1}: {message}")

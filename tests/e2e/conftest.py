@@ -15,7 +15,7 @@ from tests.collector.conftest import start  # noqa: F401 (a fixture: the collect
 from tests.e2e.corpus import PROCESSES
 from tests.e2e.questions import Corpus
 
-RECORDS = int(os.environ.get("QUESTIONS_RECORDS", "20000"))
+RECORDS = int(os.environ.get("QUESTIONS_RECORDS", "100000"))
 NDJSON = {"content-type": "application/x-ndjson"}
 
 
@@ -39,11 +39,12 @@ def corpus(tmp_path_factory):
 
 
 def ship(corpus, url, state):
-    """Ship the files with `shipper run --once`, as anybody would."""
+    """Ship the files with `shipper run --once`, as anybody would, but in order: the first value of a key decides on its type."""
     command = [sys.executable, "-P", "-m", "shipper", "run", "--once", "--to", url, "--state", state]
     done = subprocess.run(
-        [*command, "--path", corpus.folder / "ours/*.jsonl"], capture_output=True, text=True, timeout=120
-    )
+        [*command, "--path", corpus.folder / "ours/*.jsonl"], capture_output=True, text=True, timeout=280,
+        env={**os.environ, "SHIPPER_IN_FLIGHT": "1"},
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
 
 

@@ -4,9 +4,11 @@ The time of each record is set by a filter, three days from the eve of a change 
 that histograms by local time and paging within one millisecond have something to get wrong.
 """
 
+import asyncio
 import logging
 import logging.config
 import sys
+import threading
 
 START_MS = 1_792_843_200_000  # 2026-10-24T12:00:00Z; on the 25th Berlin goes back an hour
 SPAN_MS = 3 * 86_400_000
@@ -40,9 +42,44 @@ def look_up(number):
         logging.getLogger("shop.cache").critical("cache is broken", exc_info=True, extra={"order": number})
 
 
-def log(number):
+def import_all(number):
+    """Several failures at once, with a note, from a thread of its own."""
+    try:
+        error = ExceptionGroup("3 of 5 rows", [ValueError(f"row {number}"), OSError("disk"), CardError("declined")])
+        error.add_note(f"while importing file {number % 7}")
+        raise error
+    except ExceptionGroup:
+        extra = {"file": number % 7}
+        call = {"args": ("import failed",), "kwargs": {"exc_info": error, "extra": extra}}
+        thread = threading.Thread(target=logging.getLogger("shop.import").error, name="importer", **call)
+        thread.start()
+        thread.join()
+
+
+async def in_a_task(number):
+    logging.getLogger("shop.web.socket").info("pushed to %d clients", number % 9, extra={"clients": number % 9})
+
+
+def odd(number):
+    """Values that JSON, the bounds or an index do not take as they are; `mixed` is a number when a stream first sees it."""
+    is_first = number % 1000 == 29
+    extra = {"mixed": number, "": 1} if is_first else {"mixed": f"text {number}", "blob": "v" * 2000, "when": object()}
+    logging.getLogger("shop.odd").warning("odd %s", "x" * (300_000 if number % 5000 == 29 else 3), extra=extra)
+
+
+def log(number):  # noqa: PLR0911 (one kind of record after the other)
     """The record of one number: which kind it is, is a matter of its remainders."""
     pay, web = logging.getLogger("shop.pay"), logging.getLogger("shop.web.requests")
+    if number % 500 == 19:
+        return import_all(number)
+    if number % 100 == 21:
+        return asyncio.run(in_a_task(number))
+    if number % 250 == 29:
+        return odd(number)
+    if number % 200 == 31:
+        return logging.getLogger("shop").log(
+            25, "nightly total", extra={"total": number / 4, "by": {"region": "eu"}, "nothing": None}
+        )
     if number % 50 == 7:
         return fail(number)
     if number % 250 == 11:
@@ -99,6 +136,7 @@ def main(folder, process, count, namespace):
         }
     )
     logging.getLogger().handlers[0].addFilter(at_its_time)
+    logging.addLevelName(25, "NOTICE")
     for number in range(count):
         moment["number"] = number
         log(number)

@@ -94,10 +94,10 @@ KQL: dict[str, Predicate] = {
     'message: "charged for Ana"': lambda r: "charged for Ana" in r["message"],
     "message: slow": lambda r: "slow" in r["message"],
     "message: slow or message: broken": lambda r: "slow" in r["message"] or "broken" in r["message"],
-    "message: char*": lambda r: "charge" in r["message"],
+    "message: char*": lambda r: any(word.startswith("char") for word in r["message"].split()),
     "exc.type: CardError": lambda r: r["exc.type"] == "CardError",
     "error.type: CardError": lambda r: r["exc.type"] == "CardError",
-    "exc.type: * and not exc.type: CardError": lambda r: r["exc.type"] == "KeyError",
+    "exc.type: * and not exc.type: CardError": lambda r: r["exc.type"] in ("KeyError", "ExceptionGroup"),
     "exc.message: declined": lambda r: r["exc.message"] == "declined",
     'exc.traceback: "no answer from bank-1"': lambda r: "no answer from bank-1" in r.text("exc.traceback"),
     'error.stack_trace: "in look_up"': lambda r: "in look_up" in r.text("exc.traceback"),
@@ -123,11 +123,22 @@ KQL: dict[str, Predicate] = {
     "stack: *": lambda r: r["stack"] is not None,
     "event.sequence < 3": lambda r: r["event.sequence"] < 3,
     "tags: jsonlog.*": lambda r: bool(r["tags"]),
-    "_ignored: *": lambda r: False,
+    "tags: jsonlog.cut": lambda r: "jsonlog.cut" in (r["tags"] or ()),
+    "_ignored: *": lambda r: isinstance(r["extra.mixed"], str),
+    "extra.mixed > 0": lambda r: isinstance(r["extra.mixed"], int),
+    "log.level: notice and extra.total >= 100": lambda r: r.level == "notice" and r.number("extra.total") >= 100,
+    "extra.by.region: eu": lambda r: r["extra.by.region"] == "eu",
+    'exc.notes: "importing file 3"': lambda r: "while importing file 3" in (r["exc.notes"] or ()),
+    "exc.chain.relation: member": lambda r: "member" in chain(r, "relation"),
+    "process.thread.name: importer": lambda r: r["process.thread.name"] == "importer",
+    "log.level_number >= 40": lambda r: r.number("log.level_number") >= 40,
+    "service.node.name: bank-a and not message: order": lambda r: (
+        r["service.node.name"] == "bank-a" and "order" not in r["message"].split()
+    ),
     '@timestamp >= "2026-10-25T00:00:00Z" and @timestamp < "2026-10-26T00:00:00Z"': lambda r: r[
         "@timestamp"
     ].startswith("2026-10-25"),
-    "process.task.name: *": lambda r: False,
+    "process.task.name: *": lambda r: r["process.task.name"] is not None,  # none on Python 3.11
 }
 
 # Lucene's language, which the stores' `query_string` and the embedded collector both read.
@@ -162,6 +173,32 @@ LUCENE: dict[str, Predicate] = {
         r["host.name"] in ("db-1", "web-1") and r.level == "critical"
     ),
     "labels.team:payments AND exc.type:*": lambda r: r["labels.team"] == "payments" and r["exc.type"] is not None,
+    "broken": lambda r: "broken" in r["message"],
+    '"cache is broken" OR "5 rows"': lambda r: "broken" in r["message"] or "5 rows" in r.text("exc.message"),
+    "message:charge": lambda r: "charge" in r["message"].split(),
+    "message:CHARGE*": lambda r: "charge" in r["message"],
+    "message:bro?en": lambda r: "broken" in r["message"],
+    "message:(slow OR broken)": KQL["message: slow or message: broken"],
+    'message:"order 14"': lambda r: r["message"].startswith("order 14 "),
+    "-log.level:(info OR debug OR error)": lambda r: r.level not in ("info", "debug", "error"),
+    "log.level:error && service.name:shop": KQL["service.name: shop and log.level: error"],
+    "service.name:SHOP": lambda r: False,
+    "_exists_:stack": KQL["stack: *"],
+    'extra.customer:"O\'Neil"': KQL['extra.customer: "O\'Neil"'],
+    "extra.customer:Bj*": lambda r: r["extra.customer"] == "Björn",
+    "extra.paid:true AND extra.amount:>99": KQL["extra.paid: true and extra.amount > 99"],
+    "extra.sent:[2026-11-01T00:00:00Z TO 2026-11-02T00:00:00Z}": KQL['extra.sent < "2026-11-02T00:00:00Z"'],
+    "@timestamp:[2026-10-25T00:00:00Z TO 2026-10-26T00:00:00Z}": lambda r: r["@timestamp"].startswith("2026-10-25"),
+    "error.type:KeyError AND NOT host.name:web-1": lambda r: r["exc.type"] == "KeyError" and r["host.name"] != "web-1",
+    'error.stack_trace:"in look_up"': KQL['error.stack_trace: "in look_up"'],
+    "exc.chain.relation:member": KQL["exc.chain.relation: member"],
+    'exc.notes:"importing file 3"': KQL['exc.notes: "importing file 3"'],
+    'exc.chain.message:"bank-2"': KQL['exc.chain.message: "bank-2"'],
+    "extra.ms:<1.5 OR extra.status:503": lambda r: 0 <= r.number("extra.ms") < 1.5 or r["extra.status"] == 503,
+    'extra.path:"/search"': KQL['extra.path: "/search"'],
+    "extra.by.region:eu AND extra.total:{1 TO 50]": lambda r: 1 < r.number("extra.total") <= 50,
+    "log.origin.function:look_up": lambda r: r["log.origin.function"] == "look_up",
+    "tags:jsonlog.*": KQL["tags: jsonlog.*"],
 }
 
 # The query language of the stores themselves.

@@ -1,6 +1,6 @@
 """The questions that people ask, against records of real processes on the real stores; each answer is known from the files.
 
-QUESTIONS_RECORDS sets how many records there are: 20,000 without it, and 100,000 are what the contract was tried with.
+QUESTIONS_RECORDS sets how many records there are: 100,000 without it.
 """
 
 from bisect import bisect_left, bisect_right
@@ -15,7 +15,7 @@ from tests.e2e.questions import DSL, KQL, LUCENE
 from tests.schemas.kql import to_query
 from tests.schemas.saved import discover
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
 
 IN_ORDER = [{"@timestamp": "asc"}, {"run": "asc"}, {"event.sequence": "asc"}]
 PER_RUN = {"runs": {"terms": {"field": "run", "size": 100}, "aggs": {"numbers": {"sum": {"field": "event.sequence"}}}}}
@@ -57,7 +57,7 @@ def test_the_questions_ask_for_something(corpus):
         for text, predicate in (KQL | LUCENE).items()
     }
     nothing = {text for text, size in sizes.items() if not size}
-    assert nothing == {"tags: jsonlog.*", "_ignored: *", "process.task.name: *"}
+    assert nothing - {"process.task.name: *"} == {"service.name:SHOP"}
     assert [text for text, size in sizes.items() if size == len(corpus.records)] == [""]
 
 

@@ -6,10 +6,7 @@ import pytest
 from tests.e2e.conftest import ship
 from tests.e2e.questions import LUCENE
 
-pytestmark = pytest.mark.timeout(300)
-
-# Known weakness: it compares whole numbers as doubles, so that beyond 2**53 it finds the neighbours, too.
-GAPS = {"extra.order_id:9007199254741201"}
+pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
@@ -29,4 +26,4 @@ def test_it_answers_as_the_stores_do(collector, corpus):
         total = answer.json().get("total") if answer.is_success else answer.text
         if total != wanted:
             wrong[text] = (total, wanted)
-    assert {text: both for text, both in wrong.items() if text not in GAPS} == {}
+    assert wrong == {}
