@@ -5,32 +5,18 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
-import sys
-from itertools import islice
-from operator import itemgetter
 
 import orjson
 
 from jsonlog.options import refuse_format, resolve
-from jsonlog.record.build import (
-    OWN_ATTRIBUTES,
-    SENT,
-    STANDARD_ATTRIBUTES,
-    entity_id,
-    format_second,
-    format_time,
-    log_fields,
-    process_fields,
-    read_extra,
-    split_time,
-)
-from jsonlog.record.context import bound, trace_ids
+from jsonlog.record.build import SENT, entity_id, format_time, split_time
+from jsonlog.record.direct import Direct
 from jsonlog.record.encode import Encoder
-from jsonlog.record.exceptions import exception_fields, find_exception, format_traceback
+from jsonlog.record.exceptions import find_exception, format_traceback
 from jsonlog.record.sent import adopt
 from jsonlog.record.shape import FIELDS
 from jsonlog.record.text import TAG_CUT, Bounds, cut_middle, safe_text
-from jsonlog.record.whole import ECS_VERSION, build_whole, last_resort
+from jsonlog.record.whole import build_whole, last_resort
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
@@ -40,24 +26,6 @@ if TYPE_CHECKING:
     from jsonlog.options import Options
 
 _DEFAULT = Bounds()
-_MAX_CACHED = 2048
-_OTEL = "opentelemetry.trace"
-
-# Attributes are read in groups by C code. Together the groups read every attribute that this Python gives to a record, so
-# a record that lacks one raises KeyError, and one that has as many as that has no others.
-_SITE = itemgetter("levelname", "levelno", "name", "pathname", "filename", "module", "lineno", "funcName")
-_PROCESS = itemgetter("process", "processName", "thread", "threadName")
-_HEAD = itemgetter(
-    "msg", "args", "exc_info", "exc_text", "stack_info", "created", "msecs", "relativeCreated",
-    "taskName" if "taskName" in OWN_ATTRIBUTES else "stack_info",  # Python 3.11 knows no tasks
-)  # fmt: skip
-_OWN = len(OWN_ATTRIBUTES)
-_LEFT_BY_FORMATTERS = ("message", "asctime")
-# The rest of the time and `msecs`, by the float that a record has; filled by the first formatter.
-_MILLIS: dict[float, bytes] = {}
-_getMessage = logging.LogRecord.getMessage  # noqa: N816 (logging's name)
-_dumps = orjson.dumps
-_modules = sys.modules
 
 
 class JsonFormatter(logging.Formatter):
@@ -138,45 +106,33 @@ class JsonFormatter(logging.Formatter):
         refuse_format(given.pop("fmt"), given.pop("datefmt"), given.pop("style"), unknown, list(given))
         options = resolve(given)
         super().__init__()
-        if not _MILLIS:
-            _MILLIS.update((float(n), b'.%03dZ","msecs":%d,' % (n, n)) for n in range(1000))
         self.service, self.host = options.service, options.host
         self._prepare(options)
-        self._moment: tuple[float, bytes] = (-1.0, b"")  # swapped whole, so threads need no lock
 
     def _prepare(self, options: Options) -> None:
         """Encode once what stands in every record, and decide which way records go."""
         redactor = options.redactor
-        self._scrub = redactor.scrub if redactor else None
-        self._bounds = dataclasses.replace(options.bounds, room=options.bounds.line, scrub=self._scrub)
+        scrub = redactor.scrub if redactor else None
+        self._bounds = dataclasses.replace(options.bounds, room=options.bounds.line, scrub=scrub)
         is_secret = redactor.is_secret_name if redactor else lambda _: False
-        self._encoder = Encoder(self._bounds, is_secret, redactor.suspects if redactor else None)
+        encoder = Encoder(self._bounds, is_secret, redactor.suspects if redactor else None)
         marks: set[str] = set()
-        static = self._encoder.careful(options.static, self._bounds, marks)
+        static = encoder.careful(options.static, self._bounds, marks)
         if redactor:
             redactor.apply({"extra": static})
         self._options = dataclasses.replace(options, static=static, static_marks=frozenset(marks))
-        self._static_names = frozenset(static)
-        self._facts_json = b"".join(b",%b:%b" % (_dumps(name), _dumps(value)) for name, value in options.facts.items())
-        self._labels_json = b',"labels":' + _dumps(options.labels) if options.labels else b""
-        self._extra_lead = b",%b:" % _dumps(options.extra_key or "extra")
-        self._static_lead = self._extra_lead + _dumps(static)[:-1] + b","
-        self._end = self._end_with(self._options.static_marks)
         # What changes the shape of a record, or needs the whole of it, takes the careful way.
-        self._is_direct = (
+        is_direct = (
             type(self).edit is JsonFormatter.edit
             and not (options.moves or options.order or options.providers)
             and options.extra_key is not None
             and options.decimals == 3
             and not (redactor and redactor.touches((*FIELDS, *(f"labels.{name}" for name in options.labels))))
         )
-        self._more_fields = bool(options.static)
-        # Pieces that repeat from record to record, encoded once: the place of the call, and the process with and without
-        # what follows it. And what each record is measured by, in one place since it is read for each.
-        self._sites: dict[Any, bytes] = {}
-        self._processes: dict[Any, tuple[bytes, bytes]] = {}
-        bounds = self._bounds
-        self._direct = self._sites, self._processes, bounds.text, self._scrub, self._more_fields, bounds.line
+        self._direct = Direct(self._options, self._bounds, encoder) if is_direct else None
+        self._write = self._direct.writer(self._carefully) if self._direct else self._carefully
+        if type(self).format_bytes is JsonFormatter.format_bytes:  # one call less for each record
+            self.format_bytes = self._write  # type: ignore[method-assign, assignment]
 
     def format(self, record: logging.LogRecord) -> str:
         """Format a record as a string without a newline, `run` and number."""
@@ -194,41 +150,7 @@ class JsonFormatter(logging.Formatter):
 
         Raises: nothing for what the record holds; KeyboardInterrupt and SystemExit pass through.
         """
-        try:
-            facts = record.__dict__
-            message, args, exc_info, exc_text, stack, created, msecs, _, task = _HEAD(facts)
-            sites, processes, limit, scrub, more, most = self._direct
-            site, (process, closed) = sites[_SITE(facts)], processes[_PROCESS(facts)]
-            second = created // 1
-            moment = self._moment
-            if moment[0] != second:
-                moment = self._moment = (second, b'{"@timestamp":"' + format_second(int(second)).encode())
-            millis = _MILLIS[msecs]
-            if args:
-                message = message % args
-            if (
-                type(message) is str
-                and len(message) <= limit
-                and -0.001 <= created - second - msecs / 1000 <= 0.001
-                and type(record).getMessage is _getMessage
-            ):
-                if scrub is not None:
-                    message = scrub(message)
-                if exc_info is exc_text is stack is task is None and _OTEL not in _modules:
-                    if len(facts) == _OWN and not more and not bound.get():
-                        line = b"".join((moment[1], millis, site, _dumps(message), closed))
-                    else:
-                        extra = self._direct_extra(facts)
-                        line = b"".join((moment[1], millis, site, _dumps(message), process, self._end, extra))
-                else:
-                    trouble, end, extra = self._rest(facts)
-                    line = b"".join((moment[1], millis, site, _dumps(message), trouble, process, end, extra))
-                if len(line) <= most:
-                    return line
-        except Exception:  # noqa: BLE001, S110 (something about the record is unusual)
-            pass
-        # Not within the `except`: what `exc_info=True` means is asked of the interpreter.
-        return self._carefully(record)
+        return self._write(record)
 
     def edit(self, record: logging.LogRecord, fields: dict[str, Any]) -> None:
         """
@@ -260,135 +182,21 @@ class JsonFormatter(logging.Formatter):
         """Tell that the time is written: it always is."""
         return True
 
-    def _rest(self, facts: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
-        """
-        Encode what only some records have.
-
-        Returns:
-            `exc` and `stack`; what stands between `process` and `extra`; `extra` and the end of the record.
-
-        Raises:
-            ValueError: It takes the careful way.
-        """
-        trouble, tags = b"", self._options.static_marks
-        if facts["exc_info"] is not None or facts["exc_text"] is not None or facts["stack_info"] is not None:
-            marks = set(tags)
-            fields = exception_fields(facts, self._bounds, marks)
-            if fields:
-                trouble, tags = b"," + _dumps(fields)[1:-1], frozenset(marks)
-        end = self._end if tags is self._options.static_marks else self._end_with(tags)
-        if facts.get("taskName") is not None or _OTEL in _modules:
-            end = self._with_task_and_trace(facts, end)
-        if len(facts) == _OWN and not self._more_fields and not bound.get():
-            return trouble, end, b"}"
-        return trouble, end, self._direct_extra(facts)
-
-    def _direct_extra(self, facts: dict[str, Any]) -> bytes:
-        """
-        Encode what stands in `extra` and close the record.
-
-        Raises:
-            ValueError: It takes the careful way.
-        """
-        fields = dict(islice(facts.items(), _OWN, None))
-        here = bound.get()
-        if here:
-            fields = {**here, **fields}
-        if not self._more_fields:
-            # No attribute of a record is ever a key that is known to be good, so this looks for those as well.
-            data = self._encoder.known(fields)
-            if data is not None:
-                return self._extra_lead + data + b"}"
-        return self._any_extra(facts, fields)
-
-    def _any_extra(self, facts: dict[str, Any], fields: dict[str, Any]) -> bytes:
-        """Do the same for fields that are new, nested or beside static ones."""
-        if not STANDARD_ATTRIBUTES.isdisjoint(fields):
-            if "taskName" in fields or SENT in fields:  # of a later Python; formatted already
-                raise ValueError
-            for name in _LEFT_BY_FORMATTERS:
-                fields.pop(name, None)
-            if not STANDARD_ATTRIBUTES.isdisjoint(fields):
-                fields = {**(bound.get() or {}), **read_extra(facts)}
-        static = self._options.static
-        if not self._static_names.isdisjoint(fields):
-            fields, static = {**static, **fields}, {}
-        if not fields:
-            return self._extra_lead + _dumps(static) + b"}" if static else b"}"
-        data = self._encoder.direct(fields)
-        if data is None:
-            raise ValueError
-        return self._static_lead + data[1:] + b"}" if static else self._extra_lead + data + b"}"
-
-    def _end_with(self, tags: frozenset[str]) -> bytes:
-        """Encode what stands between `process` and `extra`."""
-        words = [*self._options.tags, *sorted(tags)]
-        marks = b',"tags":' + _dumps(words) if words else b""
-        return b'}%b,"ecs":{"version":"%b"}%b' % (self._labels_json, ECS_VERSION.encode(), marks)
-
     def _carefully(self, record: logging.LogRecord) -> bytes:
         """Format any record whatever."""
         try:
-            if self._is_direct and SENT not in record.__dict__ and self._learn(record):
-                return self.format_bytes(record)
+            if self._direct and SENT not in record.__dict__ and self._direct.learn(record):
+                return self._write(record)
             edit = None if type(self).edit is JsonFormatter.edit else self.edit
             if SENT in record.__dict__:
                 return adopt(record, self, self._options, self._bounds, edit)
             tags: set[str] = set(self._options.static_marks)
             for bounds in self._bounds.steps():
                 fields = build_whole(record, self._options, bounds, tags, entity_id=entity_id(), edit=edit)
-                line = _dumps(fields)
+                line = orjson.dumps(fields)
                 if len(line) <= bounds.line:
                     return line
                 tags = {TAG_CUT, *self._options.static_marks}
         except Exception:  # noqa: BLE001, S110 (the stack or the memory is at its end, or we have a bug)
             pass
-        return _dumps(last_resort(record, os.getpid()))
-
-    def _learn(self, record: logging.LogRecord) -> bool:
-        """
-        Encode the pieces of a record that will be the same for others.
-
-        Returns:
-            Whether there is something new to go on. Only plain values are learned: a subclass of `str` could compare
-            equal to something it is not.
-        """
-        facts = record.__dict__
-        tags: set[str] = set()
-        learned = False
-        try:
-            site, process = _SITE(facts), _PROCESS(facts)
-            if site not in self._sites and all(type(item) in (str, int) for item in site):
-                log = log_fields(facts, self._bounds, tags, level_number=self._options.level_number)
-                learned |= not tags and _remember(self._sites, site, b'"log":' + _dumps(log) + b',"message":')
-            kinds = [type(item) for item in process]
-            if process not in self._processes and kinds[0] is int and all(kind in (str, int) for kind in kinds):
-                data = _dumps(process_fields(facts, entity_id(), self._bounds, tags))[:-1]
-                data = self._facts_json + b',"process":' + data
-                learned |= not tags and _remember(self._processes, process, (data, data + self._end + b"}"))
-        except (KeyError, TypeError):  # a record with fields missing
-            return False
-        return learned
-
-    def _with_task_and_trace(self, facts: dict[str, Any], end: bytes) -> bytes:
-        """
-        Put the asyncio task and the ids of the trace into the end of the record.
-
-        Raises:
-            ValueError: It takes the careful way.
-        """
-        task, inside = facts.get("taskName"), b""
-        if task is not None:
-            if type(task) is not str or not 0 < len(task) <= self._bounds.name:
-                raise ValueError
-            inside = b',"task":{"name":%b}' % _dumps(task)
-        ids = (trace_ids() if self._options.trace else None) or {}
-        after = b"".join(b',"%b":{"id":"%b"}' % (name[:-3].encode(), value.encode()) for name, value in ids.items())
-        return b"%b}%b%b" % (inside, after, end[1:])
-
-
-def _remember(cache: dict[Any, Any], key: Any, data: Any) -> bool:
-    if len(cache) >= _MAX_CACHED:
-        cache.clear()
-    cache[key] = data
-    return True
+        return orjson.dumps(last_resort(record, os.getpid()))

@@ -15,9 +15,28 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self
 
+    from jsonlog.record.encode import Encoder
+
 _OTEL = "opentelemetry.trace"
 
-bound: ContextVar[dict[str, Any] | None] = ContextVar("jsonlog", default=None)
+
+class Fields(dict):  # type: ignore[type-arg]
+    """
+    Bound fields. Never changed, only replaced, so what they look like as JSON can be kept with them.
+
+    Attributes:
+        encoded: The last encoder that a record was written by, and these fields as it writes them, empty where they are
+            not plain.
+    """
+
+    __slots__ = ("encoded",)
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        super().__init__(fields)
+        self.encoded: tuple[Encoder, bytes] | None = None
+
+
+bound: ContextVar[Fields | None] = ContextVar("jsonlog", default=None)
 """The fields that are bound here; the formatter reads it. None and empty mean the same."""
 
 
@@ -31,8 +50,8 @@ class Bound:
 
     __slots__ = ("_before", "_names", "_token")
 
-    def __init__(self, token: Token[dict[str, Any] | None], names: tuple[str, ...]) -> None:
-        self._token: Token[dict[str, Any] | None] | None = token
+    def __init__(self, token: Token[Fields | None], names: tuple[str, ...]) -> None:
+        self._token: Token[Fields | None] | None = token
         self._names = names
         self._before: dict[str, Any] = {} if token.old_value is Token.MISSING else token.old_value or {}
 
@@ -59,7 +78,7 @@ class Bound:
                 left[name] = self._before[name]
             else:
                 left.pop(name, None)
-        bound.set(left)
+        bound.set(Fields(left))
 
 
 def bind(**fields: Any) -> Bound:
@@ -72,14 +91,14 @@ def bind(**fields: Any) -> Bound:
     Returns:
         Something to leave again: `with jsonlog.bind(order=17): …`, or `token = jsonlog.bind(…)` and `token.reset()`.
     """
-    return Bound(bound.set({**(bound.get() or {}), **fields}), tuple(fields))
+    return Bound(bound.set(Fields({**(bound.get() or {}), **fields})), tuple(fields))
 
 
 def unbind(*names: str) -> None:
     """Take away bound fields; names that are not bound are passed over."""
     now = bound.get()
     if now:
-        bound.set({name: value for name, value in now.items() if name not in names})
+        bound.set(Fields({name: value for name, value in now.items() if name not in names}))
 
 
 def clear() -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import orjson
 
-from jsonlog.record.build import STANDARD_ATTRIBUTES
 from jsonlog.record.values import Careful, is_shadowed, repaired_key
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
@@ -18,14 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from jsonlog.record.context import Fields
     from jsonlog.record.text import Bounds
 
-_LEAVES = frozenset({str, int, float, bool, type(None)})
+LEAVES = frozenset({str, int, float, bool, type(None)})
 _APART, _NUMBERS = frozenset({str, bool}), frozenset({int, float})
 _CONTAINERS = frozenset({dict, list, tuple})
 # Anything that the direct way must not take is refused by orjson with these: integers that JavaScript rounds (beyond
 # 53 bits, which may be beyond 64 too), lone surrogates.
-_STRICT = orjson.OPT_STRICT_INTEGER
+STRICT = orjson.OPT_STRICT_INTEGER
 _FAST_BYTES = 8192
 _FAST_DEPTH = 4
 _MAX_KEYS = 4096
@@ -45,56 +45,71 @@ class Encoder:
         self, bounds: Bounds, is_secret: Callable[[str], bool], suspects: Callable[[bytes], bool] | None
     ) -> None:
         self._is_secret = is_secret
-        self._suspects = suspects
+        self.suspects = suspects
         self._items = bounds.items
         self._depth = min(_FAST_DEPTH, bounds.depth)
-        self._limit = min(_FAST_BYTES, bounds.text)
+        self.most = min(_FAST_BYTES, bounds.text)
         # Keys that need no repair. A set that only grows is safe to share: a lost update costs one more look.
         self._good: set[str] = set()
         self._dotted: set[str] = set()
 
-    def known(self, fields: dict[str, Any]) -> bytes | None:
+    def leaves(self, fields: dict[str, Any]) -> bytes:
         """
-        Encode fields without nesting whose keys have been seen before.
-
-        Returns:
-            One JSON object, or None: then `direct` may be able to.
+        Encode fields whose keys are known and whose values are of the types in `LEAVES`, at most `max_items` of them.
 
         Raises:
             Exception: Anything; then `careful` has to do it.
         """
+        data = orjson.dumps(fields, None, STRICT)
         if (
-            self._good.issuperset(fields)
-            and _LEAVES.issuperset(map(type, fields.values()))
-            and 0 < len(fields) <= self._items
+            len(data) > self.most
+            or (data.find(b"null") >= 0 and not _finite(fields))
+            or (self.suspects is not None and self.suspects(data))
         ):
-            data = orjson.dumps(fields, None, _STRICT)
-            if (
-                len(data) <= self._limit
-                and (b"null" not in data or _finite(fields))
-                and (self._suspects is None or not self._suspects(data))
-            ):
-                return data
-        return None
+            raise ValueError
+        return data
 
-    def direct(self, fields: dict[str, Any]) -> bytes | None:
+    def direct(self, fields: dict[str, Any]) -> bytes:
         """
         Encode plain fields in one call.
 
-        Returns:
-            One JSON object, or None: then `careful` has to do it.
+        Raises:
+            Exception: Anything; then `careful` has to do it.
         """
-        try:
-            if not self._plain(fields, self._depth):
-                return None
-            data = orjson.dumps(fields, None, _STRICT)
-        except Exception:  # noqa: BLE001 (a key whose hash raises, a dict that changes, what orjson refuses)
-            return None
-        if len(data) > self._limit or (b"null" in data and not _finite(fields)):
-            return None
-        if self._suspects is not None and self._suspects(data):
-            return None
-        return data
+        if not self._plain(fields, self._depth):
+            raise ValueError
+        return self.leaves(fields)
+
+    def with_bound(self, here: Fields, fields: dict[str, Any]) -> bytes:
+        """
+        Encode bound fields, which stay the same for many records, and those of one record.
+
+        Raises:
+            Exception: Anything; then `careful` has to do it.
+        """
+        if here.encoded is None or here.encoded[0] is not self:
+            plain = dict(here)
+            here.encoded = (self, self.direct(plain) if self._plain(plain, 0) and self.is_flat(plain) else b"")
+        data = here.encoded[1]
+        if data and not fields:
+            return data
+        if (
+            data
+            and self._good.issuperset(fields)
+            and LEAVES.issuperset(map(type, fields.values()))
+            and here.keys().isdisjoint(fields)
+            and len(here) + len(fields) <= self._items
+        ):
+            return b"%b,%b" % (data[:-1], self.leaves(fields)[1:])
+        return self.direct({**here, **fields})
+
+    def is_flat(self, fields: dict[str, Any]) -> bool:
+        """Tell whether these fields are few enough, have no values within values and keys that are good beside any others."""
+        return (
+            len(fields) <= self._items
+            and self._good.issuperset(fields)
+            and LEAVES.issuperset(map(type, fields.values()))
+        )
 
     def careful(self, fields: Any, bounds: Bounds, tags: set[str]) -> dict[str, Any]:
         """Turn any mapping into plain values that `orjson.dumps` takes, with a tag for every kind of change."""
@@ -109,19 +124,16 @@ class Encoder:
             values, kinds = value, set(map(type, value))
             if len(kinds & _APART) + (not kinds.isdisjoint(_NUMBERS)) > 1:
                 return False  # a list of mixed kinds
-        if len(value) > self._items or (depth == 0 and not _LEAVES.issuperset(kinds)):
+        if len(value) > self._items or (depth == 0 and not LEAVES.issuperset(kinds)):
             return False
         return all(
-            type(item) in _LEAVES or (type(item) in _CONTAINERS and self._plain(item, depth - 1)) for item in values
+            type(item) in LEAVES or (type(item) in _CONTAINERS and self._plain(item, depth - 1)) for item in values
         )
 
     def _learn(self, value: dict[Any, Any]) -> bool:
         """Remember the keys of *value* as good ones, if they all are. Of a dotted one that depends on the others each time."""
         for key in value:
-            if type(key) is not str or (
-                key not in self._dotted
-                and (repaired_key(key) != key or key in STANDARD_ATTRIBUTES or self._is_secret(key))
-            ):
+            if type(key) is not str or (key not in self._dotted and (repaired_key(key) != key or self._is_secret(key))):
                 return False
             if "." in key and is_shadowed(key, value):
                 return False

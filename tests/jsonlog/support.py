@@ -72,12 +72,9 @@ def check(formatter: JsonFormatter, record: logging.LogRecord) -> dict[str, Any]
 
 def is_direct(formatter: JsonFormatter, record: logging.LogRecord) -> bool:
     """Tell whether *record*, seen once already, is joined from encoded pieces."""
-    careful = []
-    formatter._carefully = lambda record: careful.append(record) or b""
-    try:
-        formatter.format_bytes(record)
-    finally:
-        del formatter._carefully
+    careful: list[logging.LogRecord] = []
+    write = formatter._direct.writer(lambda record: careful.append(record) or b"")
+    write(record)
     return not careful
 
 

@@ -326,6 +326,52 @@ def test_both_ways_give_the_same_bytes(message, extra, exc, task, created, bound
             assert formatter._carefully(record) == direct
 
 
+FEW = st.dictionaries(
+    st.sampled_from(["x", "y", "region", "a.b", "a", "name"]), PLAIN | st.integers(0, 5) | st.just("text"), max_size=3
+)
+
+
+def test_a_field_that_is_named_as_an_attribute_of_the_record():
+    """What `jsonlog.Logger` keeps apart is the user's field, however often, not the attribute."""
+    formatter = JsonFormatter()
+    for _ in range(3):
+        assert check(formatter, make(jsonlog_extra={"name": "mine"}))["extra"] == {"name": "mine"}
+
+
+@settings(ANY_RECORD, max_examples=100)
+@given(
+    st.lists(
+        st.tuples(
+            FEW,
+            st.sets(st.sampled_from(["message", "asctime"])),
+            st.sets(st.sampled_from(["pathname", "module", "levelno", "relativeCreated", "args"]), max_size=2),
+            FEW,
+        ),
+        min_size=2,
+        max_size=6,
+    )
+)
+def test_what_was_learned_from_one_record_is_never_said_of_another(records):
+    """
+    Records of one call, whose extras, bound fields and missing attributes change from one to the next.
+
+    Each is what a formatter says that has seen no other. The order of the extras may be that of an earlier record.
+    """
+    shared = [JsonFormatter(**OPTIONS), JsonFormatter(**OPTIONS, static={"region": "eu"})]
+    for extra, left, missing, bound in records:
+        record = make(extra={name: value for name, value in extra.items() if name != "name"})
+        record.__dict__.update(dict.fromkeys(sorted(left), "left"))
+        if "name" in extra:
+            record.__dict__["jsonlog_extra"] = {"name": extra["name"]}
+        for name in missing:
+            del record.__dict__[name]
+        for formatter, options in zip(shared, [{}, {"static": {"region": "eu"}}], strict=True):
+            with jsonlog.bind(**bound):
+                expected = check(JsonFormatter(**OPTIONS, **options), record)
+                assert check(formatter, record) == expected
+                assert check(formatter, record) == expected
+
+
 def test_the_usual_record_is_written_directly():
     """The fast way is really taken, by the records that it is made for."""
     formatter = JsonFormatter(**OPTIONS)
@@ -337,9 +383,15 @@ def test_the_usual_record_is_written_directly():
         make(exc_info=(type(exc), exc, None)),
         make(**({"taskName": "Task-1"} if "taskName" in OWN_ATTRIBUTES else {})),
         make(message="set by another formatter", asctime="too", extra={"a": 1}),
+        make(message="set by another formatter"),
+        make(extra={"user": {"name": "x", "message": "y"}}),
+        make(thread=None, threadName=None, processName=None),  # logging was told to leave them out
     ):
-        formatter.format_bytes(record)
+        for _ in range(2):
+            check(formatter, record)
         assert is_direct(formatter, record)
+        with jsonlog.bind(request="r-17"):
+            assert is_direct(formatter, record)
 
 
 @pytest.mark.parametrize("key", ["created", "msg", "levelname", "process", "thread"])
@@ -413,11 +465,40 @@ def test_kept_arguments_do_not_replace_the_users_fields():
         ({"a": 1}, "{'a': 1}"),
         (b"x", "b'x'"),
         (Odd("x"), "odd"),
+        (Odd("%s"), "odd"),
     ],
 )
 def test_messages_that_are_no_strings(msg, expected):
     """The message is what `str()` says of it."""
     assert fields(msg)["message"] == expected
+
+
+def test_a_message_of_a_class_of_its_own_takes_arguments():
+    """The arguments are applied to `str()` of the message, as the standard library does it, also the second time."""
+    formatter = JsonFormatter()
+
+    class Template(str):
+        __slots__ = ()
+
+        def __str__(self):
+            return "template %s"
+
+    class Same:
+        def __str__(self):
+            return Odd("a subclass")
+
+    class Rest(str):
+        __slots__ = ()
+
+        def __rmod__(self, other):
+            return ["not a text"]
+
+    for _ in range(3):
+        assert check(formatter, make(Template("real %s"), "a"))["message"] == "template a"
+        assert check(formatter, make("%s", Same()))["message"] == "a subclass"
+        record = make("%s")
+        record.args = Rest("x")
+        assert isinstance(check(formatter, record)["message"], str)
 
 
 def test_percent_signs_without_arguments_stay():
