@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from schemas import dashboards, kibana
 from schemas.compatibility import contract
-from schemas.fields import FIELDS, OWN, PROFILES, SAME, Field, Writer
+from schemas.fields import FIELDS, MARKS, OWN, PROFILES, SAME, SHIPPER_MARKS, Field, Writer
 from schemas.record import LINE_FIELDS, ecs_schema, record_schema, tops
 from schemas.stores import STORES, Json
 from schemas.templates import bundle, properties
@@ -55,7 +55,7 @@ WRITERS = {
     "formatter": "What the formatter writes",
     "relay": "What a queue or a socket adds on the way to the handler that writes",
     "handler": "What the handler adds under the lock that writes",
-    "shipper": "Kept for what the shipper will add: mapped already, not written yet",
+    "shipper": "What the shipper and the store add where it applies",
 }
 
 
@@ -86,6 +86,8 @@ def fields_table() -> str:
             f"### {title}\n\n| field | JSON | unit or format | ECS | indexed | example | meaning |\n|---|---|---|---|---|---|---|"
         )
         parts[-1] += "".join("\n" + _table_row(row) for row in rows)
+    parts.append("### Marks: what `tags` says\n\n| tag | what happened |\n|---|---|")
+    parts[-1] += "".join(f"\n| `{tag}` | {what} |" for tag, what in (MARKS | SHIPPER_MARKS).items())
     return "\n\n".join(parts)
 
 

@@ -125,7 +125,7 @@ def _bucket(id_: str, schema: str, bucket: Bucket) -> Json:
         params = {
             "field": bucket.field,
             "size": bucket.size,
-            "order": "desc",
+            "order": bucket.order,
             "orderBy": FIRST_METRIC,
             "otherBucket": False,
             "otherBucketLabel": "Other",

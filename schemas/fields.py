@@ -78,6 +78,15 @@ MARKS = {
 }
 """What `tags` says about a record that could not be written as it was given."""
 
+SHIPPER_MARKS = {
+    "shipper.wrapped": "the line was no JSON object; it is the record's `message`",
+    "shipper.cut": "the line was longer than the bound; `message` is its head and says how long it was",
+    "shipper.utf8": "bytes that are no UTF-8 were replaced",
+    "shipper.timestamp": "there was no usable `@timestamp`; it is the time at which the line was read",
+    "shipper.keys": "a key stood twice in one object; its last value was kept",
+}
+"""What `tags` says about a line of another program that the shipper had to change."""
+
 RELATIONS = ("cause", "context", "member")
 """How an entry of `exc.chain` hangs on the exception: `__cause__`, `__context__`, or a member of a group."""
 
@@ -346,16 +355,23 @@ FIELDS: tuple[Field, ...] = (
         "string",
         "keyword",
         "pipeline_error",
-        "`pipeline_error` marks a record that the store did not take as it was.",
+        "`pipeline_error` marks a line that could not be sent as it was.",
         writer="shipper",
     ),
-    Field("event.ingested", "string", "date", "2026-11-22T05:02:18.031Z", "When it was sent.", writer="shipper"),
+    Field(
+        "event.ingested",
+        "string",
+        "date",
+        "2026-11-22T05:02:18.031Z",
+        "When it arrived, where an ingest pipeline says so.",
+        writer="shipper",
+    ),
     Field(
         "event.original",
         "string",
         "text",
         '{"order": 17, …',
-        "A whole line that could not be sent as it stands.",
+        "The whole line, where a change has taken something away.",
         writer="shipper",
     ),
     Field("log.file.path", "string", "keyword", "/var/log/shop/a.jsonl", "The file it came from.", writer="shipper"),
@@ -396,9 +412,16 @@ FIELDS: tuple[Field, ...] = (
         ecs=OWN,
         writer="shipper",
     ),
-    Field("data_stream.type", "string", "keyword", "logs", "The first part of the stream's name.", writer="shipper"),
-    Field("data_stream.dataset", "string", "keyword", "shop.jsonlog", "The second part.", writer="shipper"),
-    Field("data_stream.namespace", "string", "keyword", "prod", "The third part.", writer="shipper"),
+    Field(
+        "data_stream.type",
+        "string",
+        "keyword",
+        "logs",
+        "The first part of the stream's name, where somebody says it.",
+        writer="shipper",
+    ),
+    Field("data_stream.dataset", "string", "keyword", "shop.jsonlog", "The second part, likewise.", writer="shipper"),
+    Field("data_stream.namespace", "string", "keyword", "prod", "The third part, likewise.", writer="shipper"),
 )
 
 

@@ -155,7 +155,7 @@ def _bucket_params(bucket: Bucket) -> Json:
     return {
         "size": bucket.size,
         "orderBy": {"type": "column", "columnId": "metric-0"},
-        "orderDirection": "desc",
+        "orderDirection": bucket.order,
         "otherBucket": False,
         "missingBucket": bucket.missing,
         "parentFormat": {"id": "terms"},

@@ -6,7 +6,7 @@ import replaces and does not add. Queries are in KQL, which both products read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 DATA_VIEW = "jsonlog"
@@ -16,7 +16,8 @@ TIME_FIELD = "@timestamp"
 TIME_FROM = "now-24h"
 
 ERRORS = "log.level: (error or critical or fatal)"
-MARKS = "tags: jsonlog.* or shipper.rescued.field: * or event.kind: pipeline_error or _ignored: *"
+BY_THE_SHIPPER = "tags: shipper.* or shipper.rescued.field: * or event.kind: pipeline_error"
+MARKS = f"tags: jsonlog.* or {BY_THE_SHIPPER} or _ignored: *"
 
 Order = tuple[tuple[str, Literal["asc", "desc"]], ...]
 NEWEST_FIRST: Order = ((TIME_FIELD, "desc"),)
@@ -52,7 +53,8 @@ class Bucket:
         kind: Which of the three.
         label: What stands over it.
         field: The field; none for queries.
-        size: How many values, the most frequent first.
+        size: How many values.
+        order: Whether the values with most of the first metric come first (`desc`), or those with least.
         missing: Whether records without the field are a value of their own.
         queries: Name and KQL.
     """
@@ -61,6 +63,7 @@ class Bucket:
     label: str
     field: str = ""
     size: int = 10
+    order: Literal["asc", "desc"] = "desc"
     missing: bool = False
     queries: tuple[tuple[str, str], ...] = ()
 
@@ -192,11 +195,21 @@ PANELS: tuple[Panel, ...] = (
     Panel(
         "jsonlog-panel-services",
         "Services and hosts",
-        "Who writes, how much, from how many processes; and how far behind the store is: the newest record of each.",
+        "Who writes, how much, and from how many processes.",
         "table",
         (_SERVICE, _HOST),
-        (_COUNT, Metric("unique", "Writers", "run"), Metric("newest", "Newest record", TIME_FIELD)),
-        (0, 26, 32, 12),
+        (_COUNT, Metric("unique", "Writers", "run")),
+        (0, 26, 20, 12),
+    ),
+    Panel(
+        "jsonlog-panel-lag",
+        "The shipper's lag",
+        "The newest record that has arrived from each host and service, the oldest first: what is far behind the clock waits "
+        "in a file there, or had nothing to say.",
+        "table",
+        (replace(_HOST, order="asc"), replace(_SERVICE, order="asc")),
+        (Metric("newest", "Newest record", TIME_FIELD),),
+        (20, 26, 16, 12),
     ),
     Panel(
         "jsonlog-panel-marks",
@@ -209,18 +222,16 @@ PANELS: tuple[Panel, ...] = (
                 "Mark",
                 queries=(
                     ("by the formatter", "tags: jsonlog.*"),
-                    ("put aside by the shipper", "shipper.rescued.field: * or event.kind: pipeline_error"),
+                    ("by the shipper", BY_THE_SHIPPER),
                     ("not wholly searchable", "_ignored: *"),
                 ),
             ),
         ),
         (_COUNT,),
-        (32, 26, 16, 12),
+        (36, 26, 12, 12),
     ),
 )
 
 DASHBOARD_TITLE = "jsonlog"
-DASHBOARD_ABOUT = (
-    "Records by level, errors, exceptions, loggers, services and hosts. A click on a value filters the records below."
-)
+DASHBOARD_ABOUT = "Records by level, errors, exceptions, loggers, services and hosts, lag, marks. A click on any value filters the records below."
 RECORDS_PLACE = (0, 38, 48, 20)

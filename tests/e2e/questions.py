@@ -123,6 +123,7 @@ KQL: dict[str, Predicate] = {
     "stack: *": lambda r: r["stack"] is not None,
     "event.sequence < 3": lambda r: r["event.sequence"] < 3,
     "tags: jsonlog.*": lambda r: bool(r["tags"]),
+    "tags: shipper.* or event.kind: pipeline_error": lambda r: False,
     "tags: jsonlog.cut": lambda r: "jsonlog.cut" in (r["tags"] or ()),
     "_ignored: *": lambda r: isinstance(r["extra.mixed"], str),
     "extra.mixed > 0": lambda r: isinstance(r["extra.mixed"], int),

@@ -68,10 +68,11 @@ def search_body(it: Body, store: str) -> Body:
 def panel_body(it: Body, interval: str) -> Body:
     """What a panel sends; *interval* is what `auto` comes to for the time that is looked at."""
     query, buckets, metrics = (_lens if it["type"] == "lens" else _visualization)(it)
-    aggs = {name: agg for name, agg in metrics.items() if agg is not None}
+    counted = {name: agg for name, agg in metrics.items() if agg is not None}
+    aggs = counted
     for name, agg in reversed(buckets):
         timed = json.loads(json.dumps(agg).replace('"auto"', json.dumps(interval)))
-        aggs = {name: {**timed, **({"aggs": aggs} if aggs else {})}}
+        aggs = counted | {name: {**timed, **({"aggs": aggs} if aggs else {})}}  # the order of any level may need them
     return {"size": 0, "track_total_hits": True, "query": to_query(query), "aggs": aggs}
 
 
@@ -95,8 +96,9 @@ def _lens(it: Body) -> tuple[str, list[tuple[str, Body]], Body]:
             buckets.append((name, {"filters": {"filters": queries}}))
         else:
             assert (operation, params["orderBy"]) == ("terms", {"type": "column", "columnId": "metric-0"})
-            assert layer["columns"]["metric-0"]["operationType"] == "count"
-            buckets.append((name, _terms(field, params["size"], params["missingBucket"])))
+            by = "_count" if layer["columns"]["metric-0"]["operationType"] == "count" else "metric-0"
+            terms = _terms(field, params["size"], params["missingBucket"])
+            buckets.append((name, {"terms": {**terms, "order": {by: params["orderDirection"]}}}))
     return state["query"]["query"], buckets, metrics
 
 
@@ -116,13 +118,15 @@ def _visualization(it: Body) -> tuple[str, list[tuple[str, Body]], Body]:
             queries = {one["label"]: to_query(one["input"]["query"]) for one in params["filters"]}
             buckets.append((name, {kind: {"filters": queries}}))
         else:
-            assert (kind, params["orderBy"], aggs[0]["type"]) == ("terms", "1", "count")
-            buckets.append((name, _terms(field, params["size"], params["missingBucket"])))
+            assert (kind, params["orderBy"]) == ("terms", "1")
+            by = "_count" if aggs[0]["type"] == "count" else "1"
+            terms = _terms(field, params["size"], params["missingBucket"])
+            buckets.append((name, {"terms": {**terms, "order": {by: params["order"]}}}))
     return source(it)["query"]["query"], buckets, metrics
 
 
 def _terms(field: str, size: int, missing: bool) -> Body:
-    return {"terms": {"field": field, "size": size, **({"missing": MISSING} if missing else {})}}
+    return {"field": field, "size": size, **({"missing": MISSING} if missing else {})}
 
 
 def rows(answer: Body) -> list[tuple[Any, ...]]:

@@ -3,8 +3,9 @@ import json
 import pytest
 
 from schemas import build
-from schemas.fields import FIELDS, OWN, PROFILES, SAME, VERSION, aliases
+from schemas.fields import FIELDS, OWN, PROFILES, SAME, SHIPPER_MARKS, VERSION, aliases
 from schemas.stores import INDEXED, STORES
+from shipper.core import repair
 
 
 def names_in(properties, prefix=""):
@@ -66,6 +67,11 @@ def test_a_page_without_its_marks_is_not_overwritten(tmp_path, monkeypatch):
     monkeypatch.setattr(build, "ROOT", tmp_path)
     with pytest.raises(SystemExit, match=r"docs/fields\.md"):
         build.FILES["docs/fields.md"]()
+
+
+def test_the_marks_are_those_of_the_shipper():
+    """Every mark that the shipper leaves on a line is told in the table of marks, and no other."""
+    assert set(SHIPPER_MARKS) == {getattr(repair, name) for name in ("WRAPPED", "CUT", "UTF8", "TIMESTAMP", "KEYS")}
 
 
 def test_every_name_stands_once_in_the_table():

@@ -354,8 +354,8 @@ def test_saved_objects_are_imported_again_and_again(root, product, version):
         for _ in range(2):
             text, code = setup(Settings(to=store), Options(kibana=viewer))
             assert code == 0, text
-            assert "13 objects" in text
-    assert len(kibana.objects) == 13
+            assert "14 objects" in text
+    assert len(kibana.objects) == 14
 
 
 def test_what_kibana_does_not_take_is_named():
