@@ -16,7 +16,7 @@ from jsonlog.view.fields import parse
 from jsonlog.view.follow import Follower
 from jsonlog.view.merge import Merge
 from jsonlog.view.options import Options, read_options
-from jsonlog.view.paths import Found, find
+from jsonlog.view.paths import Found, Search
 from jsonlog.view.prefilter import make_prefilter
 from jsonlog.view.query import Query
 from jsonlog.view.readers import Handles
@@ -53,9 +53,9 @@ def view(options: Options) -> None:
         ViewError: A path cannot be used.
         BrokenPipeError: Nobody reads the output any more.
     """
-    search = partial(find, options.paths, waiting=options.follow)
+    search = Search(options.paths, waiting=options.follow)
     make = partial(_make_source, Handles(), _make_sieve(options), follow=options.follow)
-    found = search()
+    found = search.find()
     shape = _make_shape(options, found)
     sources = _begin(options, found, make)
     if options.output == "csv":

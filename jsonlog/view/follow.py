@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 
 from jsonlog.files.protocol import is_alive
 from jsonlog.view.merge import Merge, take
-from jsonlog.view.paths import Found
+from jsonlog.view.paths import Found, Search
 from jsonlog.view.source import Source
 from jsonlog.view.times import key_now
 
@@ -22,6 +22,7 @@ TICK_S = 0.25
 _PROBE_S = 2.0
 _BLOCK = 256 << 10
 _SHORT_ROUND_S = 0.5
+_LIST_S = 10.0
 
 
 class Follower:
@@ -29,34 +30,40 @@ class Follower:
     Follows what a command line names.
 
     Args:
-        find: Lists the files that are there now.
+        search: Lists the files that are there.
         make: Makes the source of one writer out of its files.
         sources: Those of the files that are known already.
     """
 
-    def __init__(
-        self, find: Callable[[], list[Found]], make: Callable[[list[Found]], Source], sources: list[Source]
-    ) -> None:
-        self._find = find
+    def __init__(self, search: Search, make: Callable[[list[Found]], Source], sources: list[Source]) -> None:
+        self._search = search
         self._make = make
         self._sources = sorted(sources, key=lambda source: source.rank)
         self._known = {file.path for source in sources for file in source.files}
         self._probe_at = 0.0
         self._scan_at = 0.0
+        self._list_at = 0.0
 
     def catch_up(self) -> Iterator[list[bytes]]:
-        """Give what the files hold already, in rounds up to the moment at which each begins, until a round is short."""
+        """
+        Give what the files hold already, in rounds up to the moment at which each begins, until a round is short.
+
+        Or until it is no shorter than the one before: then it is the number of the files that takes the time.
+        """
         pipes = [source for source in self._sources if source.is_pipe()]
         files = [source for source in self._sources if source not in pipes]
-        short = False
-        while not short:
+        before = float("inf")
+        while before > _SHORT_ROUND_S:
             began = time.monotonic()
             merge = Merge(files)
             yield from merge.batches(key_now())
             files = merge.release_all()
             for source in files:
                 source.at_end = False
-            short = time.monotonic() - began < _SHORT_ROUND_S
+            took = time.monotonic() - began
+            if took > before * 0.75:
+                break
+            before = took
         self._sources = sorted(files + pipes, key=lambda source: source.rank)
 
     def ticks(self) -> Iterator[list[bytes]]:
@@ -73,10 +80,11 @@ class Follower:
 
     def _scan(self) -> None:
         began = time.monotonic()
-        if began < self._scan_at:
+        if began < self._scan_at or not (self._search.may_find_more() or began >= self._list_at):
             return
+        used = time.thread_time()
         writers = {source.rank: source for source in self._sources}
-        for file in self._find():
+        for file in self._search.find():
             if file.path in self._known:
                 continue
             self._known.add(file.path)
@@ -86,8 +94,9 @@ class Follower:
                 insort(self._sources, source, key=lambda one: one.rank)
             else:
                 source.files.append(file)
-        now = time.monotonic()
-        self._scan_at = now + 20 * (now - began)  # listing a huge folder may take a twentieth of the time
+        # Listing a huge folder may take a twentieth of a core.
+        self._scan_at = began + 20 * (time.thread_time() - used)
+        self._list_at = began + _LIST_S  # whatever the folders say: not every file system is a local one
 
     def _let_go(self) -> None:
         """Forget the sources from which nothing can come any more."""

@@ -55,7 +55,8 @@ def make_prefilter(query: Query) -> Pick | None:
     required = needles(query)
     integers = [_integer_pattern(condition) for condition in query.conditions if _is_plain_integer(condition)]
     low = None if query.level is None else _low_levels(query.level)
-    if not required and low is None:
+    patterns = [pattern.search for pattern in query.patterns]
+    if not required and low is None and not patterns:
         return None
 
     def pick(body: bytes) -> tuple[list[bytes], list[int]]:
@@ -80,6 +81,13 @@ def make_prefilter(query: Query) -> Pick | None:
                 if (line := lines[i])[_LEVEL] not in low
                 or line.find(b'"', len(_TIME)) != 39
                 or line[: len(_TIME)] != _TIME
+            ]
+        for search_text in patterns:
+            # Without a backslash the text that is searched is the line itself.
+            chosen = [
+                i
+                for i in chosen
+                if b"\\" in (line := lines[i]) or search_text(line.decode(errors="surrogateescape")) is not None
             ]
         return lines, chosen
 

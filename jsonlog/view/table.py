@@ -13,8 +13,9 @@ from jsonlog.view.query import look_up
 
 COLUMNS = (
     "@timestamp", "log.level", "log.logger", "service.name", "host.name", "process.pid", "message", "exc.type",
-    "exc.message", "exc.traceback", "extra", "run", "event.sequence",
+    "exc.message", "exc.traceback", "stack", "trace.id", "extra", "run", "event.sequence",
 )  # fmt: skip
+_APART = frozenset({"@timestamp", "log", "message", "exc"})
 
 
 class Table:
@@ -35,6 +36,7 @@ class Table:
             return self._row([text if name == "message" else "" for name in COLUMNS])
         if not is_ours(record):
             record = adapt(record)
+            record["extra"] = {name: value for name, value in record.items() if name not in _APART} or None
         return self._row([_cell(look_up(record, name)) for name in COLUMNS])
 
     def _row(self, cells: Any) -> str:

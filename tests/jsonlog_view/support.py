@@ -14,7 +14,7 @@ from jsonlog.cli import _parse
 from jsonlog.view import command
 from jsonlog.view.merge import Merge
 from jsonlog.view.options import read_options
-from jsonlog.view.paths import find
+from jsonlog.view.paths import Search
 from jsonlog.view.readers import Handles
 
 COMMAND = [sys.executable, "-P", "-m", "jsonlog", "view"]
@@ -68,7 +68,7 @@ def part_name(number: int, part: int = 0, service: str = "shop") -> str:
 def seen(*arguments: Any) -> list[bytes]:
     """The lines that pass, in the order in which they are printed, by the program's own pieces within this process."""
     options = read_options(_parse(["view", *map(str, arguments)]))
-    found = find(options.paths, waiting=False)
+    found = Search(options.paths, waiting=False).find()
     make = partial(command._make_source, Handles(), command._make_sieve(options), follow=False)
     sources = command._begin(options, found, make)
     return [one for batch in command._last(Merge(sources).batches(), options) for one in batch]

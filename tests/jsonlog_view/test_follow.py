@@ -1,12 +1,15 @@
 import gzip
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
+from jsonlog.view.paths import Search
 from tests.jsonlog_view.support import COMMAND, environment, line, part_name, until
 
 WRITER = """
@@ -132,3 +135,52 @@ def test_last_and_filters_hold_while_following(tmp_path, follow):
     write(tmp_path / "later.jsonl", line(10) + line(11, level="ERROR"))
     write(path, line(12))
     assert json.loads(follower.has(3)[2])["event"]["sequence"] == 11
+
+
+def test_thousands_of_files_are_followed_with_256_descriptors(tmp_path, follow):
+    """Among 4,000 files of dead processes a new one is seen, and what is appended to it."""
+    for number in range(4000):
+        (tmp_path / part_name(number)).write_bytes(line(0, f"2026-11-22T05:{number % 60:02d}:00.000Z"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        out = follow("-n", "2", tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    out.has(2)
+    write(tmp_path / part_name(4001), line(0, message="new"))
+    assert b'"new"' in out.has(3)[2]
+    write(tmp_path / part_name(4001), line(1, message="more"))
+    assert b'"more"' in out.has(4)[3]
+
+
+def test_a_folder_is_listed_when_it_has_changed(tmp_path):
+    """A settled folder is not listed again until something in it was made or removed; what cannot be told is listed."""
+
+    def settle():
+        os.utime(tmp_path, (1, 1))
+        assert search.may_find_more()
+
+    search = Search([str(tmp_path)], waiting=True)
+    assert search.may_find_more()
+    assert search.may_find_more(), "it changed a moment ago, and may have changed once more since"
+    settle()
+    assert not search.may_find_more()
+    write(tmp_path / "a.jsonl", b"")
+    assert search.may_find_more()
+    for argument in (str(tmp_path / "a.jsonl"), str(tmp_path / "*.jsonl"), str(tmp_path / "nothing")):
+        other = Search([argument], waiting=True)
+        assert [other.may_find_more(), other.may_find_more()] == [True, True]
+
+
+def test_a_name_that_comes_back_is_followed_again(tmp_path, follow):
+    """A foreign file that is removed and made anew under its name is read from its beginning, however long that takes."""
+    path = tmp_path / "app.jsonl"
+    write(path, line(0, message="first"))
+    out = follow(tmp_path)
+    out.has(1)
+    for number in range(2, 5):
+        path.unlink()
+        time.sleep(0.3 * number - 0.5)
+        write(path, line(0, message=f"again {number}"))
+        assert f"again {number}".encode() in out.has(number)[-1]

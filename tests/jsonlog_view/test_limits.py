@@ -4,8 +4,13 @@ import re
 import resource
 import subprocess
 import sys
+import time
 import zlib
 
+from jsonlog.view.follow import Follower
+from jsonlog.view.paths import Search
+from jsonlog.view.readers import Handles
+from jsonlog.view.source import Sieve, Source
 from tests.jsonlog_view.support import environment, line, part_name, run, show
 
 MEASURED = """
@@ -44,6 +49,25 @@ def test_ten_thousand_files_with_256_descriptors(tmp_path):
     assert stamps == sorted(stamps)
     assert len(stamps) == 20_000
     assert peak_mb("-o", "json", tmp_path)[0] < 100
+
+
+def test_slow_rounds_do_not_go_on_for_ever(tmp_path):
+    """Where each look at the files takes long, `-f` is done with what was there after a round that is no shorter."""
+
+    class Slow(Source):
+        rounds = 0
+
+        def fill(self, block):
+            Slow.rounds += 1
+            time.sleep(0.6)
+            return super().fill(block)
+
+    (tmp_path / part_name(1)).write_bytes(line(0))
+    search = Search([str(tmp_path)], waiting=True)
+    (found,) = search.find()
+    follower = Follower(search, None, [Slow(found.rank, [found], Handles(), Sieve(), follow=True)])
+    assert [one for batch in follower.catch_up() for one in batch] == [line(0)[:-1]]
+    assert Slow.rounds < 10
 
 
 def test_memory_does_not_grow_with_the_files(tmp_path):

@@ -158,6 +158,19 @@ def test_csv_can_be_read_back(tmp_path):
     assert dict(zip(header, second, strict=True))["message"] == 'foreign, "line"'
 
 
+def test_csv_keeps_the_fields_of_other_loggers(tmp_path):
+    """What a foreign record has beside time, level, logger, message and exception stands in `extra`."""
+    (tmp_path / "a.jsonl").write_bytes(
+        b'{"time":1795323737220,"level":30,"msg":"hi","hostname":"h","a":{"b":[1]}}\n{"x":1}\n{"msg":"m"}\n'
+    )
+    header, *rows = csv.reader(io.StringIO(show("-o", "csv", tmp_path), newline=""))
+    first, second, third = (dict(zip(header, row, strict=True)) for row in rows)
+    assert (first["message"], first["log.level"]) == ("hi", "INFO")
+    assert json.loads(first["extra"]) == {"hostname": "h", "a": {"b": [1]}}
+    assert json.loads(second["extra"]) == {"x": 1}
+    assert third["extra"] == ""
+
+
 def test_local_times(path):
     """`--local` shows times in the machine's zone and reads those of the filters in it."""
     env = environment(TZ="Asia/Kolkata")

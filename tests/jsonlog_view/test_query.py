@@ -46,11 +46,11 @@ def naive(data: bytes, kind: str, argument: str) -> bool:  # noqa: PLR0911, PLR0
     except ValueError:
         value = None
     value = value if isinstance(value, dict) else None
-    if kind == "grep":
+    if kind in {"grep", "regex"}:
         text = data.decode(errors="surrogateescape")
         if value is not None:
             text = re.sub(r"\\(u[dD][89abAB]..\\u....|u....|.)", lambda found: json.loads(f'"{found[0]}"'), text)
-        return argument in text
+        return argument in text if kind == "grep" else re.search(argument, text) is not None
     if value is None:
         return False
     if kind == "level":
@@ -80,6 +80,7 @@ FILTERS = st.one_of(
     st.tuples(st.just("level"), st.sampled_from(list(RANK))),
     st.tuples(st.just("logger"), st.sampled_from(["shop", "shop.pay", 'a"b', "none"])),
     st.tuples(st.just("grep"), TEXTS.filter(bool)),
+    st.tuples(st.just("regex"), st.builds("{}{}{}".format, st.sampled_from(["", "^.*", r"(?i)\b"]), TEXTS.map(re.escape), st.sampled_from(["", r"\W", '"', ".+$"]))),
     st.tuples(st.just("field"), st.builds("{}={}".format, st.sampled_from(["user", "a/b", "é", "x.user"]), st.one_of(TEXTS, st.sampled_from(["7", "100", "7.0", "true", "null", "0.5"])))),
 )  # fmt: skip
 
@@ -159,6 +160,9 @@ def test_the_prefilter_leaves_something_out():
     pick = make_prefilter(Query(texts=("needle",)))
     assert pick is not None
     assert pick(line(0) + line(1)) == ([], [])
+    some = make_prefilter(Query(patterns=(re.compile("ne+dle"),)))
+    assert some is not None
+    assert some(line(0, message="needle") + line(1) + line(2, message='"'))[1] == [0, 2]
     high = make_prefilter(Query(level=40))
     assert high is not None
     assert high(line(0) + line(1, level="ERROR") + line(2, level="DEBUG"))[1] == [1]
