@@ -154,6 +154,8 @@ def test_one_bad_item_among_many(bulk: World) -> None:
     (entry,) = bulk.dead
     assert (entry["line"], entry["status"], entry["reason"]) == (4322, 400, "document_parsing_exception: no")
     assert entry["id"].endswith(f"-{4321:x}")
+    # What was sent had been added to; what is kept is the line as it stands in the file, and where.
+    assert (entry["data"].encode() + b"\n", entry["offset"]) == (line(4321), len(lines(range(4321))))
     assert set(bulk.store.sent.values()) == {1}
 
 
