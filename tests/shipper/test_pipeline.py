@@ -329,7 +329,7 @@ def test_a_stop_that_waits_ends_with_the_writers(bulk: World, writer: subprocess
 
 def test_finished_files_are_deleted_and_no_others(bulk: World) -> None:
     """Deleted is a part whose writer has ended and of which all is acknowledged; nothing else ever is."""
-    bulk.delete_finished = True
+    bulk.finished = {"fate": "delete"}
     alive, ended = Part(bulk.folder, lines(range(3))), Part(bulk.folder, lines(range(3, 6))).end()
     foreign = bulk.folder / "foreign.jsonl"
     append(foreign, lines(range(6, 9)))
