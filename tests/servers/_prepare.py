@@ -1,5 +1,7 @@
 """Makes a server that can be started out of the jars its project publishes and the few sources beside this file.
 
+With SERVERS_OLDER=1 they are the oldest versions that are supported; what these need otherwise lies in `older/`.
+
 A prepared server is a folder `.cache/servers/<kind>-<hash>`; the hash is over everything that went into it, so a changed
 version or source makes a new one. It appears under its name only when it is complete (built beside, then renamed), and a
 lock lets one process build while others wait for it.
@@ -23,6 +25,11 @@ if TYPE_CHECKING:
 KINDS = ("elasticsearch", "opensearch")
 CACHE = Path(os.environ.get("SERVERS_CACHE") or Path(__file__).resolve().parents[2] / ".cache" / "servers")
 MIN_JAVA = 21
+OLDER = {
+    "elasticsearch": {"server.version": "8.19.9"},
+    "opensearch": {"server.version": "2.19.4", "log4j.version": "2.21.0"},
+}
+"""Properties for Maven in place of those of the newest versions, by kind."""
 
 # Where systems, version managers and people put Java. A glob that matches nothing costs nothing.
 JAVA_FOLDERS = (
@@ -123,18 +130,29 @@ def prepare(kind: str, *, cache: Path = CACHE) -> Path:
 def _folder(kind: str, cache: Path) -> Path:
     if kind not in KINDS:
         raise ValueError(f"unknown kind of server {kind!r}: one of {', '.join(KINDS)}")
-    digest = hashlib.sha256()
-    for file in (Path(__file__), *sorted((Path(__file__).parent / kind).iterdir())):
-        if file.is_file():
-            digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
+    digest = hashlib.sha256(repr(sorted(_properties(kind).items())).encode())
+    for file in (Path(__file__), *_sources(kind)):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     return cache / f"{kind}-{digest.hexdigest()[:12]}"
+
+
+def _properties(kind: str) -> dict[str, str]:
+    return OLDER[kind] if os.environ.get("SERVERS_OLDER") == "1" else {}
+
+
+def _sources(kind: str, pattern: str = "*") -> list[Path]:
+    """List the files that a server is made of; one in `older/` stands for the one of the same name."""
+    base = Path(__file__).parent
+    folders = [base / kind, *([base / "older" / kind] if _properties(kind) else [])]
+    files = {file.name: file for folder in folders for file in folder.glob(pattern) if file.is_file()}
+    return [files[name] for name in sorted(files)]
 
 
 def _make_opensearch(java: Path, scratch: Path, built: Path) -> None:
     source = Path(__file__).parent / "opensearch"
     _fetch(java, source, scratch)
     (scratch / "lib").rename(_folder_for(built / "lib"))
-    _compile(java, source.glob("*.java"), scratch, built, built / "main")
+    _compile(java, _sources("opensearch", "*.java"), scratch, built, built / "main")
     shutil.copy(source / "log4j2.properties", _folder_for(built / "home" / "config" / "log4j2.properties"))
 
 
@@ -151,12 +169,12 @@ def _make_elasticsearch(java: Path, scratch: Path, built: Path) -> None:
         if name.startswith(("netty-", "transport-netty4-")):
             (built / "lib" / name).rename(netty / name)
     mini = _module(modules, "mini-rest", "MiniRestPlugin", version)
-    _compile(java, source.glob("Mini*.java"), scratch, built, scratch / "mini")
+    _compile(java, _sources("elasticsearch", "Mini*.java"), scratch, built, scratch / "mini")
     services = scratch / "mini" / "META-INF" / "services" / "org.elasticsearch.features.FeatureSpecification"
     _folder_for(services).write_text("MiniFeatures\n")
     jar = shutil.make_archive(str(scratch / "mini-rest"), "zip", scratch / "mini")
     shutil.move(jar, mini / "mini-rest.jar")
-    _compile(java, source.glob("*Server.java"), scratch, built, built / "main")
+    _compile(java, _sources("elasticsearch", "*Server.java"), scratch, built, built / "main")
     shutil.copy(source / "log4j2.properties", _folder_for(built / "home" / "config" / "log4j2.properties"))
 
 
@@ -185,7 +203,8 @@ def _module(modules: Path, name: str, main: str, version: str) -> Path:
 
 def _fetch(java: Path, source: Path, into: Path) -> None:
     """Let Maven copy the jars; it keeps its own cache, and refuses a jar whose checksum is wrong."""
-    target = [f"-Dinto={into}", f"-Dproject.build.directory={into / 'target'}"]
+    properties = {"into": into, "project.build.directory": into / "target", **_properties(source.name)}
+    target = [f"-D{key}={value}" for key, value in properties.items()]
     _run(
         java, ["mvn", "--quiet", "--batch-mode", "--strict-checksums", "--file", source / "pom.xml", *target, "package"]
     )
