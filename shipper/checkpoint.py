@@ -22,8 +22,10 @@ from urllib.parse import quote
 
 from shipper.core.accounting import Imbalance, Tally
 from shipper.core.acks import Commit
+from shipper.core.doubt import Reservation
 from shipper.core.model import ORIGIN, Fate, Position
 from shipper.errors import ConfigError, StoreError, StoreFull
+from shipper.spare import Spare
 
 CHECKPOINT = "checkpoint.sqlite"
 _LOCK_TRIES = 4
@@ -40,6 +42,7 @@ _FORGET = (
     f"INSERT INTO counts SELECT '', fate, sum(lines) FROM counts WHERE key = ?1 GROUP BY fate {_ADD}",  # noqa: S608
     f"INSERT INTO counts SELECT '', 'read', line - counted_from FROM files WHERE key = ?1 {_ADD}",  # noqa: S608
     "DELETE FROM counts WHERE key = ?",
+    "DELETE FROM reservations WHERE key = ?",
     "DELETE FROM files WHERE key = ?",
 )
 _MOVE = "UPDATE files SET offset = ?, line = ?, tail = ?, updated = ? WHERE key = ?"
@@ -75,7 +78,22 @@ CREATE TABLE counts (               -- how the lines before the offset have ende
         "ALTER TABLE files ADD COLUMN counted_from INTEGER NOT NULL DEFAULT 0",  # the line at which the counts begin
         "UPDATE files SET counted_from = line",
     ),
+    (
+        """
+CREATE TABLE reservations (         -- up to where lines may have been sent: written before the first of them is
+    key      TEXT NOT NULL,
+    target   TEXT NOT NULL,         -- the stream; '': any
+    until    INTEGER NOT NULL,      -- an offset
+    since    TEXT NOT NULL,         -- the write index of the stream before the first of them was sent; '': not known
+    PRIMARY KEY (key, target, until)
+) STRICT, WITHOUT ROWID
+""",
+        # What an earlier version had on its way is in doubt; it never was more than this.
+        "INSERT INTO reservations SELECT key, '', offset + 268435456, '' FROM files",
+    ),
 )
+_RESERVE = "INSERT OR REPLACE INTO reservations SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM files WHERE key = ?1)"
+_PASSED = "DELETE FROM reservations WHERE key = ? AND until <= (SELECT offset FROM files WHERE key = reservations.key)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +146,12 @@ class Checkpoint:
         StoreError: What stands in it is damaged, or was written by a later version.
     """
 
+    is_new: bool
+    """It was made just now: either nothing was ever shipped, or nobody knows what was."""
+
     def __init__(self, folder: Path) -> None:
         self.path = folder / CHECKPOINT
+        self._spare = Spare(folder / "spare")
         # Commits happen in worker threads, one at a time.
         self._writing = threading.Lock()
         try:
@@ -157,7 +179,22 @@ class Checkpoint:
         except sqlite3.Error as exc:
             raise self._error(exc) from exc
 
-    def adopt(self, states: Iterable[FileState], *, forget: Iterable[str] = ()) -> None:
+    def reservations(self) -> list[Reservation]:
+        """Read how far lines may have been sent."""
+        try:
+            rows = self._db.execute("SELECT key, target, until, since FROM reservations").fetchall()
+        except sqlite3.Error as exc:
+            raise self._error(exc) from exc
+        return [Reservation(*row) for row in rows]
+
+    def reserve(self, reservations: Iterable[Reservation]) -> None:
+        """Write how far lines may be sent from now on; on return it is on disk. What is delivered altogether goes."""
+        reservations = list(reservations)
+        self._write((_PASSED, [(one.key,) for one in reservations]), (_RESERVE, _rows(reservations)))
+
+    def adopt(
+        self, states: Iterable[FileState], *, forget: Iterable[str] = (), reservations: Iterable[Reservation] = ()
+    ) -> None:
         """Write files that are new or have moved, and remove *forget*, by key; on return it is on disk."""
         now = time.time()
         rows = [
@@ -165,7 +202,8 @@ class Checkpoint:
             for s in states
         ]
         gone = [(key,) for key in forget]
-        self._write(*((statement, gone) for statement in _FORGET), (_INSERT, rows))
+        forgetting = [(statement, gone) for statement in _FORGET]
+        self._write(*forgetting, (_INSERT, rows), (_RESERVE, _rows(reservations)))
 
     def commit(self, commits: Iterable[Commit]) -> None:
         """Write the committed places of files and how their lines have ended; on return they are on disk."""
@@ -186,14 +224,24 @@ class Checkpoint:
         with self._writing:
             self._stay_in_place()
             try:
-                self._db.execute("BEGIN IMMEDIATE")
-                for statement, rows in statements:
-                    self._db.executemany(statement, rows)
-                self._db.execute("COMMIT")
-            except sqlite3.Error as exc:
-                with suppress(sqlite3.Error):
-                    self._db.execute("ROLLBACK")
-                raise self._error(exc) from exc
+                self._execute(statements)
+            except StoreFull:
+                if not self._spare.give_up():
+                    raise
+                self._execute(statements)
+            else:
+                self._spare.keep()
+
+    def _execute(self, statements: Sequence[tuple[str, Sequence[tuple[object, ...]]]]) -> None:
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for statement, rows in statements:
+                self._db.executemany(statement, rows)
+            self._db.execute("COMMIT")
+        except sqlite3.Error as exc:
+            with suppress(sqlite3.Error):
+                self._db.execute("ROLLBACK")
+            raise self._error(exc) from exc
 
     def _stay_in_place(self) -> None:
         """Begin anew with what is known when somebody has removed the folder, as with `rm -r logs`."""
@@ -243,6 +291,7 @@ class Checkpoint:
         (verdict,) = db.execute("PRAGMA quick_check(1)").fetchone()
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
+        self.is_new = version == 0
         if version < len(_VERSIONS):
             db.execute("BEGIN IMMEDIATE")
             for statement in chain.from_iterable(_VERSIONS[version:]):
@@ -305,6 +354,10 @@ def holder(folder: Path) -> str:
     finally:
         os.close(fd)
     return ""
+
+
+def _rows(reservations: Iterable[Reservation]) -> list[tuple[object, ...]]:
+    return [(one.key, one.target, one.until, one.since) for one in reservations]
 
 
 def _accounts(db: sqlite3.Connection) -> list[Account]:

@@ -238,7 +238,7 @@ def _encode(refused: Refused, now: str) -> bytes:
         "time": now,
         "reason": refused.reason,
         "status": refused.status or None,
-        "id": f"{refused.source.key}-{refused.line:x}",
+        "id": f"{refused.source.key}{refused.mark}-{refused.line:x}",
         "target": refused.source.target,
         "foreign": refused.source.foreign or None,
         "file": refused.source.path,

@@ -16,11 +16,13 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from shipper.core.accounting import Ledger, open_ledger
+from shipper.core.bulk import describe
+from shipper.core.doubt import in_doubt
 from shipper.core.model import Advice, Batch, Ended, Fate, Outcome, Piece, Refused, count_lines
 from shipper.core.ndjson import split
 from shipper.core.retry import backoff_s, parse_retry_after
 from shipper.deadletters import DeadLetters
-from shipper.errors import SinkMisconfigured, SinkUnavailable, StoreFull
+from shipper.errors import AnswerTooLarge, SinkError, SinkUnavailable, StoreFull
 from shipper.events import Answered, DeadLettered, Emit, SinkFailed, SinkRecovered, StateFailed, StateRecovered
 from shipper.sinks.interface import Sink
 from shipper.transport import Transport
@@ -55,6 +57,25 @@ class Delivery:
     _failing: set[int] = field(default_factory=set)  # deliveries that wait for the sink
     _said: Advice | None = None  # what was last said of it; None: nothing, or that it is well again
     _state_fails: bool = False
+    _is_out: bool = False  # no answer came, or none but that it is not there now
+    _probing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def prepare(self, batch: Batch) -> None:
+        """Return when the sink is ready for a batch, and knows which index it will go to."""
+        targets = frozenset(piece.source.target for piece in batch.pieces)
+        ticket, attempt = object(), 0
+        while targets:
+            await self._wait_for_the_sink(ticket)
+            attempt += 1
+            try:
+                await self.sink.prepare(targets)
+            except SinkError as exc:
+                advice = self._failed(exc, (), {}).advice
+                self._complain(ticket, advice, str(exc), attempt)
+                await self.sleep(backoff_s(attempt, self.draw()))
+            else:
+                break
+        self._is_fine(ticket)
 
     async def deliver(self, batch: Batch) -> Ledger:
         """Return how the lines have ended, once every line of *batch* is delivered or stands in the dead-letter file."""
@@ -99,6 +120,7 @@ class Delivery:
         attempt = 0
         ticket = object()
         while pieces:
+            await self._wait_for_the_sink(ticket)
             attempt += 1
             outcome = await self._attempt(pieces)
             await self._count(outcome, ledger)
@@ -106,27 +128,86 @@ class Delivery:
             if outcome.advice is Advice.SPLIT:
                 self._is_fine(ticket)
                 return pieces, outcome.reason
-            if pieces:
+            if pieces and outcome.advice is not Advice.NOW:
                 self._complain(ticket, outcome.advice, outcome.reason, attempt)
                 await self.sleep(backoff_s(attempt, self.draw(), outcome.retry_after_s))
         self._is_fine(ticket)
         return (), ""
 
     async def _attempt(self, pieces: tuple[Piece, ...]) -> Outcome:
+        """Send once; what nobody knows the fate of comes back as in doubt, to be looked up before it is sent again."""
+        found = Outcome()
         try:
             await self.sink.prepare(frozenset(piece.source.target for piece in pieces))
+            if any(piece.since is not None for piece in pieces):
+                found = await self.sink.look_up(pieces)
+                pieces = found.again
+            if not pieces:
+                return found
+        except SinkError as exc:
+            return self._failed(exc, pieces, {})
+        outcome = await self._exchange(pieces)
+        return replace(outcome, ended=(*found.ended, *outcome.ended))
+
+    async def _exchange(self, pieces: tuple[Piece, ...]) -> Outcome:
+        since = {target: self.sink.since(target) for target in {piece.source.target for piece in pieces}}
+        try:
             response = await self.transport.send(partial(self.sink.encode, pieces))
-        except SinkUnavailable as exc:
-            self.emit(Answered(0, Advice.RETRY))
-            return Outcome(again=pieces, advice=Advice.RETRY, reason=str(exc))
-        except SinkMisconfigured as exc:
-            self.emit(Answered(0, Advice.WAIT))
-            return Outcome(again=pieces, advice=Advice.WAIT, reason=str(exc))
+        except SinkError as exc:
+            return self._failed(exc, pieces, since)
         outcome = self.sink.decode(pieces, response)
         self.emit(Answered(response.status, outcome.advice))
+        self._is_out = outcome.advice is Advice.RETRY and not outcome.ended and response.status >= 500
+        outcome = replace(outcome, again=(*outcome.again, *in_doubt(outcome.doubtful, since)), doubtful=())
+        if outcome.conflicts or outcome.refused:
+            outcome = await self._settle(outcome)
         if outcome.again:
             return replace(outcome, retry_after_s=parse_retry_after(response.headers.get("retry-after"), time.time()))
         return outcome
+
+    async def _settle(self, outcome: Outcome) -> Outcome:
+        """Let the sink deal with odd items; where it cannot now, they are sent again and come back the same."""
+        try:
+            return await self.sink.settle(outcome)
+        except SinkError as exc:
+            odd = (*outcome.conflicts, *map(_as_piece, outcome.refused))
+            advice = Advice.RETRY if isinstance(exc, SinkUnavailable) else Advice.WAIT
+            return replace(
+                outcome, again=(*outcome.again, *odd), conflicts=(), refused=(), advice=advice, reason=str(exc)
+            )
+
+    def _failed(self, exc: SinkError, pieces: tuple[Piece, ...], since: dict[str, str]) -> Outcome:
+        """Say what an attempt without an answer means; *since* is empty while nothing had been sent."""
+        if not isinstance(exc, SinkUnavailable):
+            advice = Advice.WAIT
+        elif isinstance(exc, AnswerTooLarge) and count_lines(pieces) > 1:
+            advice = Advice.SPLIT
+        else:
+            advice = Advice.RETRY
+            self._is_out = True
+        self.emit(Answered(0, advice))
+        if since and isinstance(exc, SinkUnavailable) and exc.sent:
+            pieces = in_doubt(pieces, since)
+        return Outcome(again=pieces, advice=advice, reason=str(exc))
+
+    async def _wait_for_the_sink(self, ticket: object) -> None:
+        """While the sink is out, one delivery asks for it with a small request, and all others wait for what it hears."""
+        attempt = 1
+        while self._is_out:
+            async with self._probing:
+                while self._is_out and (reason := await self._probe()):
+                    attempt += 1
+                    self._complain(ticket, Advice.RETRY, reason, attempt)
+                    await self.sleep(backoff_s(attempt, self.draw()))
+                self._is_out = False
+
+    async def _probe(self) -> str:
+        """Ask whether the sink is there; return why it is not."""
+        try:
+            response = await self.transport.send(self.sink.probe())
+        except SinkError as exc:
+            return str(exc)
+        return describe(response) if response.status >= 500 and response.status != 501 else ""
 
     async def _count(self, outcome: Outcome, ledger: Ledger) -> None:
         await self._put_aside(outcome.refused, ledger)
@@ -172,4 +253,13 @@ class Delivery:
 
 
 def _refuse(piece: Piece, reason: str) -> Refused:
-    return Refused(piece.source, piece.first, piece.lines[0], reason)
+    line = piece.lines[0] if piece.original is None else piece.original
+    return Refused(piece.source, piece.first, line, reason, mark=piece.mark)
+
+
+def _as_piece(refused: Refused) -> Piece:
+    """Give a refused record back as it was sent."""
+    if refused.sent is None:
+        return Piece(refused.source, refused.line, [refused.data], len(refused.data) + 1, mark=refused.mark)
+    line = refused.sent
+    return Piece(refused.source, refused.line, [line], len(line) + 1, Fate.RESCUED, refused.mark, original=refused.data)

@@ -7,6 +7,7 @@ Errors, by whose fault they are and what comes next.
     │   └── StoreFull            there is no room for it now: wait, and pass over nothing meanwhile
     └── SinkError
         ├── SinkUnavailable      no answer: try again for ever
+        │   └── AnswerTooLarge       or more than is read of one: ask for less
         └── SinkMisconfigured    an answer that an operator has to change: not ready, keep trying
 
 An HTTP status, a refused record, an oversize line or a rotation is a value, not an exception.
@@ -42,7 +43,21 @@ class SinkError(ShipperError):
 
 
 class SinkUnavailable(SinkError):
-    """No usable answer came from the sink: down, unreachable, busy. The shipper tries again for ever."""
+    """
+    No usable answer came from the sink: down, unreachable, busy. The shipper tries again for ever.
+
+    Args:
+        text: What happened.
+        sent: Something of the request may have reached the sink, so that it may have had an effect.
+    """
+
+    def __init__(self, text: str, *, sent: bool = True) -> None:
+        super().__init__(text)
+        self.sent = sent
+
+
+class AnswerTooLarge(SinkUnavailable):
+    """The answer was larger than what is read of one; a smaller request has a smaller one."""
 
 
 class SinkMisconfigured(SinkError):

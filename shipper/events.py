@@ -267,6 +267,63 @@ class DeadLettered:
 
 
 @dataclass(frozen=True, slots=True)
+class Rescued:
+    """The mapping refuses a part of a record; it is delivered with that part as text. Said once per stream and field."""
+
+    path: str
+    line: int
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"the store's mapping refuses a part of {self.path} line {self.line + 1} ({self.reason[:300]}); such records are "
+            "delivered with that part as text in shipper.rescued"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class LookupsForbidden:
+    """The store does not let us look for records. Said once."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return (
+            f"cannot look up records that may have been stored before ({self.why}): after an outage or a crash together with a "
+            "rollover some may be stored twice, none is lost; it takes the privileges read, maintenance and view_index_metadata"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SameIdTwice:
+    """Another record has the id of a line; the line is delivered under a new one."""
+
+    path: str
+    line: int
+    id: str
+
+    def __str__(self) -> str:
+        return (
+            f"the store has another record under the id {self.id} of {self.path} line {self.line + 1}; the line is delivered under "
+            "a new id (is the folder of the state a copy of another machine's?)"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class StoredTwice:
+    """Second copies arose around a rollover and could not be removed."""
+
+    count: int
+    id: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.count} records are stored twice since a rollover came between two attempts, the first one as {self.id}; they "
+            "could not be removed, which takes the privilege delete"
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class SinkFailed:
     """The sink does not take what is sent. Said once until it does again."""
 

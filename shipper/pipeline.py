@@ -16,10 +16,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from shipper.checkpoint import Checkpoint
+from shipper.checkpoint import Checkpoint, FileState
 from shipper.core.accounting import Ledger, imbalances
 from shipper.core.acks import AckTracker, Commit
 from shipper.core.batching import Batcher
+from shipper.core.doubt import ANY_TARGET, UNKNOWN, Reservation, Reserved
 from shipper.core.model import Batch
 from shipper.delivery import Delivery
 from shipper.errors import StoreFull
@@ -105,6 +106,9 @@ class Pipeline:
     _wait_for_writers: bool = False
     _goal: dict[str, int] | None = None  # how far each file is read before the end, where there is to be one
     _finish: bool = False
+    _reserved: Reserved = field(default_factory=Reserved)
+    _reserving: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _first_look: bool = True
 
     def deliver_by(self, delivery: Delivery) -> None:
         """Say where it goes."""
@@ -143,6 +147,7 @@ class Pipeline:
         Raises:
             StoreError: The checkpoint failed. Nothing that was not acknowledged has been passed over.
         """
+        self._reserved = Reserved.of(await asyncio.to_thread(self.checkpoint.reservations))
         queue: asyncio.Queue[Batch] = asyncio.Queue(maxsize=self.limits.in_flight)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -213,7 +218,15 @@ class Pipeline:
         elif changes.view.folders:
             self._look_at_all = 0.0
         if changes.adopted or changes.forgotten:
-            await self._store(lambda: self.checkpoint.adopt(changes.adopted, forget=changes.forgotten))
+            unknown = self._from_before(changes.adopted)
+            await self._store(
+                lambda: self.checkpoint.adopt(changes.adopted, forget=changes.forgotten, reservations=unknown)
+            )
+            for one in unknown:
+                self._reserved.doubt(one)
+            for key in changes.forgotten:
+                self._reserved.forget(key)
+        self._first_look = False
         over = self.files.over(started, ending=self._is_ending)
         over = [tailer for tailer in over if not self._acks.in_flight(tailer.source.key)]
         if over:
@@ -224,6 +237,17 @@ class Pipeline:
         self._turns.extend(tailer for tailer in changes.touched if self._wanted(tailer) and tailer not in queued)
         now = self.clock()
         self._look_at = now + max(self.limits.poll_interval_s, min(_LOOK_COST * (now - started), _LOOK_AT_LEAST_S))
+
+    def _from_before(self, adopted: list[FileState]) -> list[Reservation]:
+        """
+        List what a lost checkpoint may have known of: all that stands in files of ours when a new one is begun.
+
+        Their ids are in their names, so that what was stored is found by them. A foreign file gets new ids.
+        """
+        if not (self._first_look and self.checkpoint.is_new):
+            return []
+        sizes = {tailer.source.key: tailer.size for tailer in self.files.tailers.values()}
+        return [Reservation(s.key, ANY_TARGET, sizes.get(s.key, 0), UNKNOWN) for s in adopted if not s.foreign]
 
     async def _read_round(self, queue: asyncio.Queue[Batch], batcher: Batcher) -> bool:
         """Take some chunks of the files that have more, in turn; tell whether there may be more to be had at once."""
@@ -292,12 +316,23 @@ class Pipeline:
         while True:
             batch = await queue.get()
             self._room.set()
+            await self.delivery.prepare(batch)
+            batch = await self._reserve(batch)
             ledger = await self.delivery.deliver(batch)
             self._settle(batch, ledger)
             del batch
             self._room.set()
             if self._acks.idle:
                 self._wake.set()
+
+    async def _reserve(self, batch: Batch) -> Batch:
+        """Make sure that it is on disk how far lines may be sent; mark those that an earlier run may have sent."""
+        async with self._reserving:  # one after the other: the next one may be covered by then
+            due = self._reserved.due(batch, self.delivery.sink.since)
+            if due:
+                await self._store(lambda: self.checkpoint.reserve(due))
+                self._reserved.written(due)
+        return self._reserved.mark(batch)
 
     def _settle(self, batch: Batch, ledger: Ledger) -> None:
         """Take each chunk as settled; all chunks of one file at once, so that the first one may carry the tally of them all."""
@@ -339,6 +374,8 @@ class Pipeline:
             self.emit(Committed(len(commits)))
             for commit in commits.values():
                 self.files.committed(commit)
+            for key in forgotten:
+                self._reserved.forget(key)
 
     async def _store(self, write: Callable[[], None]) -> None:
         """Write to the checkpoint, waiting for room if there is none."""

@@ -110,35 +110,78 @@ class Store:
 
     script: deque[Answer | None] = field(default_factory=deque)
     refuse: Callable[[bytes], bool] = lambda _: False
-    streams: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    streams: dict[str, list[dict[str, bytes]]] = field(default_factory=dict)  # the backing indices of each, by id
     requests: list[httpx.Request] = field(default_factory=list)
+    questions: list[httpx.Request] = field(default_factory=list)
     sent: Counter[str] = field(default_factory=Counter)
     down: Answer | None = None
+    forbid: tuple[str, ...] = ()  # ends of paths that nobody may ask
+    search: deque[Answer | None] = field(default_factory=deque)  # a script for the next searches
 
     @property
     def records(self) -> dict[str, bytes]:
         """All records, by id."""
-        return {key: value for stream in self.streams.values() for key, value in stream.items()}
+        return {key: value for index in self._indices() for key, value in index.items()}
 
     @property
     def numbers(self) -> list[int]:
-        """The `n` of all records, sorted."""
-        return sorted(json.loads(value)["n"] for stream in self.streams.values() for value in stream.values())
+        """The `n` of all records, sorted; one that is stored twice is there twice."""
+        return sorted(json.loads(value)["n"] for index in self._indices() for value in index.values())
+
+    def rollover(self) -> None:
+        """Give each stream a new write index, in which no id is taken."""
+        for indices in self.streams.values():
+            indices.append({})
+
+    def _indices(self) -> list[dict[str, bytes]]:
+        return [index for indices in self.streams.values() for index in indices]
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        self.requests.append(request)
+        carries = request.method == "POST" and bool(request.content) and request.url.path in ("/", "/_bulk")
+        (self.requests if carries else self.questions).append(request)
         if self.down is not None:
             return self.down(request)
+        if not carries:
+            return self.answer(request)
         if self.script and (answer := self.script.popleft()) is not None and (response := answer(request)) is not None:
             return response
         return self.take(request)
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        """Answer a question as the stores do."""
+        _, first, *rest = request.url.path.split("/")
+        if request.url.path.endswith(self.forbid or "/?"):
+            return httpx.Response(403)
+        if rest == ["_search"] and self.search and (answer := self.search.popleft()) is not None:
+            return answer(request) or httpx.Response(500)
+        if first == "_data_stream" and rest[0] in self.streams:
+            names = [{"index_name": name} for name in self._names(rest[0])]
+            return httpx.Response(200, json={"data_streams": [{"name": rest[0], "indices": names}]})
+        if rest == ["_search"]:
+            wanted = set(json.loads(request.content)["query"]["ids"]["values"])
+            pairs = zip(self._names(first), self.streams.get(first, []), strict=True)
+            hits = [{"_id": key, "_index": name} for name, index in pairs for key in index if key in wanted]
+            return httpx.Response(200, json={"timed_out": False, "_shards": {"failed": 0}, "hits": {"hits": hits}})
+        if first == "_mget":
+            return httpx.Response(200, json={"docs": [self._get(**d) for d in json.loads(request.content)["docs"]]})
+        return httpx.Response(404 if first == "_data_stream" or rest == ["_alias"] else 200, json={})
+
+    def _names(self, stream: str) -> list[str]:
+        return [f".ds-{stream}-{number:06}" for number, _ in enumerate(self.streams.get(stream, []), 1)]
+
+    def _find(self, name: str) -> dict[str, bytes]:
+        stream, _, number = name.removeprefix(".ds-").rpartition("-")
+        return self.streams[stream][int(number) - 1]
+
+    def _get(self, _index: str, _id: str) -> dict[str, Any]:
+        found = self._find(_index).get(_id)
+        return {"_id": _id, "found": found is not None, **({"_source": json.loads(found)} if found else {})}
 
     def take(self, request: httpx.Request) -> httpx.Response:
         """Store what a request carries, and answer as usual."""
         body = request.content.split(b"\n")
         if request.url.path.endswith("/_bulk"):
-            pairs = [(json.loads(body[i])["create"], body[i + 1]) for i in range(0, len(body) - 1, 2)]
-            items = [{"create": self._create(meta["_index"], meta["_id"], data)} for meta, data in pairs]
+            items = [self._do(*step) for step in _steps(body)]
             return httpx.Response(200, json={"errors": any("error" in i["create"] for i in items), "items": items})
         ids = header_ids(request.headers["shipper-lines"])
         assert len(ids) == len(body) - 1, "the counts in the header do not add up to the lines of the body"
@@ -146,14 +189,29 @@ class Store:
             self._create("http", key, data)
         return httpx.Response(200, json={})
 
+    def _do(self, action: dict[str, Any], data: bytes) -> dict[str, Any]:
+        if "delete" in action:
+            del self._find(action["delete"]["_index"])[action["delete"]["_id"]]
+            return {"create": {"status": 200}, "delete": {"status": 200}}
+        return {"create": self._create(action["create"]["_index"], action["create"]["_id"], data)}
+
     def _create(self, stream: str, key: str, data: bytes) -> dict[str, Any]:
+        where = {"_id": key, "_index": (self._names(stream) or [f".ds-{stream}-000001"])[-1]}
         if self.refuse(data):
-            return {"status": 400, "error": {"type": "document_parsing_exception", "reason": "no"}}
+            return {**where, "status": 400, "error": {"type": "document_parsing_exception", "reason": "no"}}
         self.sent[key] += 1
-        if key in self.streams.setdefault(stream, {}):
-            return {"status": 409, "error": {"type": "version_conflict_engine_exception"}}
-        self.streams[stream][key] = data
-        return {"status": 201}
+        index = self.streams.setdefault(stream, [{}])[-1]
+        if key in index:
+            return {**where, "status": 409, "error": {"type": "version_conflict_engine_exception"}}
+        index[key] = data
+        return {**where, "status": 201}
+
+
+def _steps(body: list[bytes]) -> Iterable[tuple[dict[str, Any], bytes]]:
+    lines = iter(body[:-1])
+    for text in lines:
+        action = json.loads(text)
+        yield action, b"" if "delete" in action else next(lines)
 
 
 def header_ids(header: str) -> list[str]:

@@ -8,17 +8,32 @@ The answer is asked to hold only what is needed (`filter_path`); it counts for n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from shipper.core.accounting import taken
-from shipper.core.model import Advice, Ended, Fate, Outcome, Piece, Refused, Request, Response, count_lines
-from shipper.core.verdicts import Verdict, judge_item, judge_response
+from shipper.core.model import (
+    Advice,
+    Ended,
+    Fate,
+    Outcome,
+    Piece,
+    Refused,
+    Request,
+    Response,
+    count_lines,
+    cut_out,
+    line_id,
+)
+from shipper.core.verdicts import Verdict, is_turned_away, judge_item, judge_response
 
 CONTENT_TYPE = ("content-type", "application/x-ndjson")
 _PATH = (
-    "/_bulk?filter_path=errors,items.*.status,items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
+    "/_bulk?filter_path=errors,items.*.status,items.*.failure_store,"
+    "items.*.error.type,items.*.error.reason,items.*.error.caused_by.reason"
 )
+_WHERE = ",items.*._id,items.*._index"  # only for lines that may be there already: it doubles the answer
 _REASON_LENGTH = 2000
 _PART_BYTES = 256 * 1024
 _TABLE = 0x1000
@@ -43,6 +58,9 @@ class _Error(msgspec.Struct):
 class _Result(msgspec.Struct):
     status: int
     error: _Error | None = None
+    id: str = msgspec.field(name="_id", default="")
+    index: str = msgspec.field(name="_index", default="")
+    failure_store: str = ""
 
 
 class _Item(msgspec.Struct):
@@ -54,20 +72,27 @@ class _Answer(msgspec.Struct):
     items: list[_Item] = []
 
 
+_CREATED = _Item(_Result(201))
+
+
+class _Whole(msgspec.Struct):
+    error: _Error
+
+
 _decoder = msgspec.json.Decoder(type=_Answer)
+_whole_decoder = msgspec.json.Decoder(type=_Whole)
 
 
-def encode_bulk(pieces: Sequence[Piece], *, require_data_stream: bool) -> Request:
+def encode_bulk(pieces: Sequence[Piece], *, parameters: str = "") -> Request:
     """
     Build the request that creates every line of *pieces*.
 
     Args:
         pieces: At least one line.
-        require_data_stream: Ask the store to refuse an index that is no data stream (Elasticsearch knows this
-            parameter, OpenSearch refuses it).
+        parameters: More of the path's, each with `&` before it.
     """
-    path = _PATH + "&require_data_stream=true" if require_data_stream else _PATH
-    return Request("POST", path, headers=(CONTENT_TYPE,), parts=in_parts(pieces, _with_actions))
+    where = _WHERE if any(piece.since is not None for piece in pieces) else ""
+    return Request("POST", _PATH + where + parameters, headers=(CONTENT_TYPE,), parts=in_parts(pieces, _with_actions))
 
 
 def in_parts(pieces: Sequence[Piece], encode: Callable[[Piece], list[bytes]]) -> tuple[bytes, ...]:
@@ -91,7 +116,7 @@ def _with_actions(piece: Piece) -> list[bytes]:
     No Python runs per line: the last three digits of the line numbers come ready from a table, and what stands before them
     is the same for 4,096 lines. Every line is followed by the newline and the action of the next one.
     """
-    action = f'{{"create":{{"_index":"{piece.source.target}","_id":"{piece.source.key}-'.encode()
+    action = f'{{"create":{{"_index":"{piece.source.target}","_id":"{piece.source.key}{piece.mark}-'.encode()
     result: list[bytes] = []
     done, count = 0, len(piece.lines)
     while done < count:
@@ -116,17 +141,17 @@ def decode_bulk(pieces: Sequence[Piece], response: Response) -> Outcome:
         response: Any answer, also one from a proxy or one that was cut short.
     """
     if not 200 <= response.status < 300:
-        return whole(pieces, judge_response(response.status), _describe(response))
+        return _refused_whole(pieces, response)
     count = count_lines(pieces)
     if response.body == _all_created(count):
         return Outcome(taken(pieces))
     try:
         answer = _decoder.decode(response.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as exc:
-        return whole(pieces, Advice.RETRY, f"the answer is not one of a _bulk request ({exc})")
+        return unknown(pieces, f"the answer is not one of a _bulk request ({exc})")
     if len(answer.items) != count:
-        return whole(pieces, Advice.RETRY, f"the answer has {len(answer.items)} items for {count} records")
-    if not answer.errors and all(item.create.status in (200, 201) for item in answer.items):
+        return unknown(pieces, f"the answer has {len(answer.items)} items for {count} records")
+    if all(item == _CREATED for item in answer.items):
         return Outcome(taken(pieces))
     return _sort(pieces, answer.items)
 
@@ -136,58 +161,115 @@ def _all_created(count: int) -> bytes:
     return b'{"errors":false,"items":[%b]}' % (b'{"create":{"status":201}},' * count)[:-1]
 
 
-def whole(pieces: Sequence[Piece], advice: Advice, reason: str) -> Outcome:
-    """Say that nothing of a request was delivered."""
-    return Outcome(again=tuple(pieces), advice=advice, reason=reason)
+def whole(pieces: Sequence[Piece], response: Response) -> Outcome:
+    """Say what an answer that is not 2xx means for all lines of a request."""
+    outcome = Outcome(advice=judge_response(response.status), reason=describe(response))
+    if is_turned_away(response.status):
+        return replace(outcome, again=tuple(pieces))
+    return replace(outcome, doubtful=tuple(pieces))
+
+
+def unknown(pieces: Sequence[Piece], reason: str) -> Outcome:
+    """Say that it is not known what became of a request."""
+    return Outcome(doubtful=tuple(pieces), advice=Advice.RETRY, reason=reason)
+
+
+def _refused_whole(pieces: Sequence[Piece], response: Response) -> Outcome:
+    outcome = whole(pieces, response)
+    if outcome.advice is Advice.SPLIT:
+        try:
+            error = _whole_decoder.decode(response.body).error
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return outcome
+        if judge_item(response.status, error.type, error.reason or "") is Verdict.WAIT:
+            return replace(outcome, advice=Advice.WAIT)  # halving would not help
+    return outcome
 
 
 def _sort(pieces: Sequence[Piece], items: list[_Item]) -> Outcome:
-    ended: list[Ended] = []
-    refused: list[Refused] = []
-    again: list[Piece] = []
-    reasons: dict[Verdict, str] = {}
-    results = iter(items)
+    sorter = _Sorter()
+    start = 0
     for piece in pieces:
-        kept: list[int] = []
-        counts = dict.fromkeys(Verdict, 0)
-        for position in range(len(piece.lines)):
-            result = next(results).create
-            verdict = judge_item(
-                result.status, *((result.error.type, result.error.reason or "") if result.error else ("",))
-            )
-            counts[verdict] += 1
-            if verdict in (Verdict.RETRY, Verdict.WAIT):
-                kept.append(position)
-                reasons.setdefault(verdict, f"{result.status} {result.error or ''}".strip())
-            elif verdict is Verdict.REFUSED:
-                line = piece.lines[position]
-                refused.append(
-                    Refused(piece.source, piece.first + position, line, str(result.error or ""), result.status)
-                )
-        again += _runs(piece, kept)
-        fates = ((piece.fate, counts[Verdict.DELIVERED]), (Fate.DUPLICATE, counts[Verdict.DUPLICATE]))
-        ended += [Ended(piece.source.key, fate, number) for fate, number in fates if number]
-    advice = Advice.WAIT if Verdict.WAIT in reasons else Advice.RETRY if again else Advice.DONE
-    return Outcome(
-        tuple(ended),
-        refused=tuple(refused),
-        again=tuple(again),
-        advice=advice,
-        reason=reasons.get(Verdict.WAIT) or reasons.get(Verdict.RETRY, ""),
+        stop = start + len(piece.lines)
+        if not sorter.add(piece, [item.create for item in items[start:stop]]):
+            return unknown(pieces, "the items of the answer are not in the order of the records")
+        start = stop
+    return sorter.outcome()
+
+
+@dataclass(slots=True)
+class _Sorter:
+    """Collects the lines of a request by what became of them."""
+
+    ended: list[Ended] = field(default_factory=list)
+    refused: list[Refused] = field(default_factory=list)
+    kept: dict[Verdict, list[Piece]] = field(default_factory=dict)
+    reasons: dict[Verdict, str] = field(default_factory=dict)
+
+    def add(self, piece: Piece, results: list[_Result]) -> bool:
+        """Take one piece; False when the answer speaks of other records."""
+        positions: dict[Verdict, list[int]] = {}
+        for position, result in enumerate(results):
+            if result.id and result.id != line_id(piece, position):
+                return False
+            verdict = _judge(result)
+            if verdict is Verdict.DELIVERED and piece.since and result.index not in ("", piece.since):
+                verdict = Verdict.MOVED
+            positions.setdefault(verdict, []).append(position)
+            if verdict is Verdict.REFUSED:
+                self.refused.append(_refuse(piece, position, result))
+            elif verdict in _KEPT:
+                self.reasons.setdefault(verdict, f"{result.status} {result.error or ''}".strip())
+        for verdict, where in positions.items():
+            fate = Fate.DUPLICATE if verdict is Verdict.CONFLICT and piece.since is not None else _FATES.get(verdict)
+            if verdict is Verdict.DELIVERED:
+                fate = piece.fate
+            if fate is not None:
+                self.ended.append(Ended(piece.source.key, fate, len(where)))
+            elif verdict is not Verdict.REFUSED:
+                self.kept.setdefault(verdict, []).extend(cut_out(piece, where))
+        return True
+
+    def outcome(self) -> Outcome:
+        waiting, busy = self.kept.get(Verdict.WAIT, []), self.kept.get(Verdict.RETRY, [])
+        doubtful = self.kept.get(Verdict.DOUBTFUL, [])
+        # To be looked up before anything else happens to them: since when they may be elsewhere is open again.
+        moved = [replace(piece, since="") for piece in self.kept.get(Verdict.MOVED, [])]
+        left = waiting or busy or doubtful or moved
+        return Outcome(
+            tuple(self.ended),
+            tuple(self.refused),
+            again=(*waiting, *busy, *moved),
+            doubtful=tuple(doubtful),
+            conflicts=tuple(self.kept.get(Verdict.CONFLICT, [])),
+            advice=Advice.WAIT if waiting else Advice.RETRY if left else Advice.DONE,
+            reason=next((self.reasons[verdict] for verdict in _KEPT if verdict in self.reasons), ""),
+        )
+
+
+_KEPT = (Verdict.WAIT, Verdict.RETRY, Verdict.DOUBTFUL, Verdict.MOVED)
+_FATES = {Verdict.FILTERED: Fate.FILTERED, Verdict.FAILURE_STORED: Fate.FAILURE_STORED}
+
+
+def _judge(result: _Result) -> Verdict:
+    error = result.error
+    kind, reason = (error.type, error.reason or "") if error is not None else ("", "")
+    return judge_item(result.status, kind, reason, failure_store=result.failure_store)
+
+
+def _refuse(piece: Piece, position: int, result: _Result) -> Refused:
+    return Refused(
+        piece.source,
+        piece.first + position,
+        piece.lines[position] if piece.original is None else piece.original,
+        str(result.error or f"HTTP {result.status}"),
+        result.status,
+        mark=piece.mark,
+        sent=None if piece.original is None else piece.lines[position],
     )
 
 
-def _runs(piece: Piece, positions: list[int]) -> list[Piece]:
-    """Cut the lines at *positions* out of a piece, neighbours together."""
-    runs: list[Piece] = []
-    start = 0
-    for index in range(1, len(positions) + 1):
-        if index == len(positions) or positions[index] != positions[index - 1] + 1:
-            runs.append(piece.sub(positions[start], positions[index - 1] + 1))
-            start = index
-    return runs
-
-
-def _describe(response: Response) -> str:
+def describe(response: Response) -> str:
+    """Quote an answer."""
     text = response.body[:300].decode("utf-8", "replace").strip()
     return f"HTTP {response.status}" + (f": {text}" if text else "")

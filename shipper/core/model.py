@@ -100,6 +100,9 @@ class Piece:
         lines: What is sent.
         size: Their bytes.
         fate: What they count as once the store has taken them.
+        mark: Stands between key and number in their ids, where other records have the plain ones.
+        since: The write index of the stream when they may first have been sent; empty: not known; None: they were not.
+        original: A single line as it stands in the file, where what is sent was changed by a rescue.
     """
 
     source: Source
@@ -107,6 +110,9 @@ class Piece:
     lines: Sequence[bytes]
     size: int
     fate: Fate = Fate.DELIVERED
+    mark: str = ""
+    since: str | None = None
+    original: bytes | None = None
 
     def sub(self, start: int, stop: int) -> Piece:
         """Take the lines from *start* up to *stop*."""
@@ -114,9 +120,36 @@ class Piece:
         return Piece(self.source, self.first + start, lines, sum(map(len, lines)) + len(lines), self.fate)
 
 
+def line_id(piece: Piece, index: int) -> str:
+    """Return the id of a line of a piece."""
+    return f"{piece.source.key}{piece.mark}-{piece.first + index:x}"
+
+
+def cut_out(piece: Piece, positions: Sequence[int]) -> list[Piece]:
+    """Cut the lines at *positions*, which ascend, out of a piece, neighbours together."""
+    runs: list[Piece] = []
+    start = 0
+    for index in range(1, len(positions) + 1):
+        if index == len(positions) or positions[index] != positions[index - 1] + 1:
+            runs.append(piece.sub(positions[start], positions[index - 1] + 1))
+            start = index
+    return runs
+
+
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A line that is passed over, once it stands in the dead-letter file."""
+    """
+    A line that is passed over, once it stands in the dead-letter file.
+
+    Args:
+        source, line: Where it is from.
+        data: The line as it stands in the file.
+        reason: Why.
+        status: That of the answer; 0 without one.
+        offset: Where it begins; -1 where that is not known.
+        mark: As its piece has it.
+        sent: The line as it was sent, where that is another one.
+    """
 
     source: Source
     line: int
@@ -124,6 +157,8 @@ class Refused:
     reason: str
     status: int = 0
     offset: int = -1
+    mark: str = ""
+    sent: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +225,7 @@ class Advice(Enum):
     """What to do with the lines that are neither delivered nor refused."""
 
     DONE = "done"
+    NOW = "now"  # they were changed so that they may be taken: nothing to wait for
     RETRY = "retry"  # the store is busy, down, or answered what cannot be understood
     WAIT = "wait"  # an operator has to act: credentials, a missing stream, a read-only index
     SPLIT = "split"  # too large, or one of several lines is at fault: halve and send each
@@ -198,13 +234,15 @@ class Advice(Enum):
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """
-    What became of one request: every line of it is in exactly one of the first three.
+    What became of one request: every line of it is in exactly one of the first five.
 
     Args:
         ended: Lines that are settled: the store has taken them, or had them already.
-        refused: Lines it will never take.
+        refused: Lines it will never take as they are.
         again: Pieces whose lines are still to be delivered.
-        advice: How to go on with *again*.
+        doubtful: The same, but the store may have taken them, or may yet.
+        conflicts: Lines whose ids the store has, though they were never sent.
+        advice: How to go on with *again* and *doubtful*.
         reason: One sentence on why, empty when all is well.
         retry_after_s: What the server asked for, if it did.
     """
@@ -212,6 +250,8 @@ class Outcome:
     ended: tuple[Ended, ...] = ()
     refused: tuple[Refused, ...] = ()
     again: tuple[Piece, ...] = ()
+    doubtful: tuple[Piece, ...] = ()
+    conflicts: tuple[Piece, ...] = ()
     advice: Advice = Advice.DONE
     reason: str = ""
     retry_after_s: float | None = None

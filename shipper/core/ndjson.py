@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from shipper.core.accounting import taken
 from shipper.core.bulk import CONTENT_TYPE, in_parts, whole
 from shipper.core.model import Outcome, Piece, Request, Response, count_lines
-from shipper.core.verdicts import judge_response
 
 LINES_HEADER = "shipper-lines"
 _MAX_HEADER = 4096  # servers take 8 KiB for one header or for all of them together
@@ -32,8 +31,7 @@ def decode_lines(pieces: Sequence[Piece], response: Response) -> Outcome:
     """Read what became of the lines: all of them the same, since an endpoint answers once."""
     if 200 <= response.status < 300:
         return Outcome(taken(pieces))
-    text = response.body[:300].decode("utf-8", "replace").strip()
-    return whole(pieces, judge_response(response.status), f"HTTP {response.status}" + (f": {text}" if text else ""))
+    return whole(pieces, response)
 
 
 def header_fits(pieces: Sequence[Piece]) -> bool:
@@ -44,7 +42,7 @@ def header_fits(pieces: Sequence[Piece]) -> bool:
 def _header(pieces: Sequence[Piece]) -> str:
     runs: list[tuple[str, int, int]] = []  # key, first line, count
     for piece in pieces:
-        key, first, count = piece.source.key, piece.first, len(piece.lines)
+        key, first, count = piece.source.key + piece.mark, piece.first, len(piece.lines)
         if runs and runs[-1][0] == key and runs[-1][1] + runs[-1][2] == first:
             _, first, before = runs.pop()
             count += before

@@ -7,9 +7,10 @@ import json
 from shipper.core.model import Request, Response
 from shipper.errors import ConfigError, SinkMisconfigured, SinkUnavailable
 from shipper.events import Emit
-from shipper.sinks.elasticsearch import ElasticsearchSink, Server, problem
+from shipper.sinks.elasticsearch import ElasticsearchSink, Server
 from shipper.sinks.http import HttpSink
 from shipper.sinks.interface import Sink
+from shipper.sinks.problem import problem
 from shipper.transport import Transport
 
 # Statuses of a store, or of a proxy before it, that is not up yet. 501 is none: servers without GET answer it.

@@ -10,15 +10,18 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shipper.core.bulk import decode_bulk, encode_bulk
-from shipper.core.model import Outcome, Piece, Request, Response
+from shipper.core.model import Advice, Outcome, Piece, Request, Response
 from shipper.core.naming import profile_of
-from shipper.errors import SinkError, SinkMisconfigured, SinkUnavailable
+from shipper.errors import SinkMisconfigured
 from shipper.events import Emit, TemplateInstalled
 from shipper.resources import load_schema
+from shipper.sinks.lookup import Forbidden, Lookup
+from shipper.sinks.problem import problem
+from shipper.sinks.rescuer import Rescuer
 from shipper.transport import Transport
 
 TEMPLATE = "jsonlog"
@@ -31,6 +34,13 @@ class Server:
 
     product: str
     version: str
+
+    @property
+    def number(self) -> tuple[int, ...]:
+        """The version as numbers: major and minor; zeros where it says something else."""
+        major, _, rest = self.version.partition(".")
+        minor = rest.partition(".")[0]
+        return (int(major), int(minor)) if major.isdecimal() and minor.isdecimal() else (0, 0)
 
     @property
     def name(self) -> str:
@@ -48,14 +58,26 @@ class ElasticsearchSink:
         server: What it is.
         emit: Takes events.
         template: Install template and stream where they are missing.
+        parameters: Of the path of each `_bulk`, each with `&` before it.
     """
 
     transport: Transport
     server: Server
     emit: Emit
     template: bool = True
+    parameters: str = ""
+    lookup: Lookup = field(init=False)
+    rescuer: Rescuer = field(init=False)
     _ready: set[str] = field(default_factory=set)
     _preparing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def __post_init__(self) -> None:
+        self.lookup = Lookup(self.transport, self.emit)
+        self.rescuer = Rescuer(self.lookup, self.emit)
+        if self.server.product == "elasticsearch":
+            self.parameters += "&require_data_stream=true" if self.template else ""
+            # What a record holds is not to be quoted in the reasons of refusals.
+            self.parameters += "&include_source_on_error=false" if self.server.number >= (8, 18) else ""
 
     @property
     def kind(self) -> str:
@@ -73,13 +95,21 @@ class ElasticsearchSink:
                 await self._make_sure_of(target)
                 self._ready.add(target)
 
+    def since(self, target: str) -> str:
+        """Return the write index of a stream as it was last seen."""
+        return self.lookup.since(target)
+
+    def probe(self) -> Request:
+        """Ask the store who it is."""
+        return Request("GET", "/")
+
     def fits(self, pieces: Sequence[Piece]) -> bool:  # noqa: ARG002 (the interface)
         """Any number of pieces goes in one request."""
         return True
 
     def encode(self, pieces: Sequence[Piece]) -> Request:
         """Build the `_bulk` request."""
-        return encode_bulk(pieces, require_data_stream=self.template and self.server.product == "elasticsearch")
+        return encode_bulk(pieces, parameters=self.parameters)
 
     def decode(self, pieces: Sequence[Piece], response: Response) -> Outcome:
         """Read the answer item by item."""
@@ -87,6 +117,24 @@ class ElasticsearchSink:
         if outcome.again and "index_not_found" in outcome.reason:
             self._ready.clear()  # somebody deleted a stream: make sure of it again before the next attempt
         return outcome
+
+    async def look_up(self, pieces: Sequence[Piece]) -> Outcome:
+        """Look for lines that are in doubt, where their ids alone do not protect them."""
+        return await self.lookup.look_up(pieces)
+
+    async def settle(self, outcome: Outcome) -> Outcome:
+        """Compare records whose ids are taken, and rescue those that the mapping refuses."""
+        compared = await self.lookup.compare(outcome.conflicts) if outcome.conflicts else Outcome()
+        rescued = await self.rescuer.rescue(outcome.refused) if outcome.refused else Outcome()
+        again = (*outcome.again, *compared.again, *rescued.again)
+        return replace(
+            outcome,
+            ended=(*outcome.ended, *compared.ended),
+            refused=rescued.refused,
+            again=again,
+            conflicts=(),
+            advice=Advice.NOW if again and outcome.advice is Advice.DONE else outcome.advice,
+        )
 
     async def _install_template(self, name: str, profile: str) -> None:
         """Install the index template of a profile, and what it is composed of, where there is none of that name."""
@@ -102,6 +150,7 @@ class ElasticsearchSink:
 
     async def _make_sure_of(self, target: str) -> None:
         if await self._is_stream(target):
+            await self.lookup.check_privileges(target)
             return
         if await self._exists(f"/{target}"):
             raise SinkMisconfigured(
@@ -122,19 +171,14 @@ class ElasticsearchSink:
             )
         if not why:
             self.emit(TemplateInstalled(f"data stream {target}"))
+        await self.lookup.check_privileges(target)
 
     async def _is_stream(self, target: str) -> bool:
-        """Ask whether a name is a data stream; OpenSearch answers 200 with an empty list where it is something else."""
-        path = f"/_data_stream/{target}"
-        response = await self.transport.send(Request("GET", path))
-        if response.status == 404:
-            return False
-        if response.status != 200:
-            raise problem(response, f"GET {path}")
+        """Ask whether a name is a data stream."""
         try:
-            return any(stream["name"] == target for stream in json.loads(response.body)["data_streams"])
-        except (ValueError, KeyError, TypeError) as exc:
-            raise SinkUnavailable(f"GET {path} was answered with what cannot be understood") from exc
+            return await self.lookup.learn(target) is not None
+        except Forbidden as exc:
+            raise SinkMisconfigured(f"{exc}; it takes the privilege view_index_metadata") from exc
 
     async def _exists(self, path: str) -> bool:
         response = await self.transport.send(Request("GET", path))
@@ -149,10 +193,3 @@ class ElasticsearchSink:
         response = await self.transport.send(Request(method, path, data, _JSON if data else ()))
         if response.status not in (200, 201):
             raise problem(response, f"{method} {path}")
-
-
-def problem(response: Response, what: str) -> SinkError:
-    """Turn an answer that is not good into the error it means."""
-    text = response.body[:500].decode("utf-8", "replace").strip()
-    kind = SinkUnavailable if response.status in (408, 429) or response.status >= 500 else SinkMisconfigured
-    return kind(f"{what} was answered with HTTP {response.status}{': ' + text if text else ''}")

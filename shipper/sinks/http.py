@@ -16,6 +16,14 @@ class HttpSink:
     async def prepare(self, targets: frozenset[str]) -> None:
         """Nothing has to be there before the first POST."""
 
+    def since(self, target: str) -> str:  # noqa: ARG002 (the interface)
+        """An endpoint has no indices."""
+        return ""
+
+    def probe(self) -> Request:
+        """Ask for the endpoint without sending anything."""
+        return Request("GET", "")
+
     def fits(self, pieces: Sequence[Piece]) -> bool:
         """Tell whether the ids of *pieces* fit into one header."""
         return header_fits(pieces)
@@ -27,3 +35,11 @@ class HttpSink:
     def decode(self, pieces: Sequence[Piece], response: Response) -> Outcome:
         """Read the one answer that holds for all lines."""
         return decode_lines(pieces, response)
+
+    async def look_up(self, pieces: Sequence[Piece]) -> Outcome:
+        """There is no asking an endpoint what it has."""
+        return Outcome(again=tuple(pieces))
+
+    async def settle(self, outcome: Outcome) -> Outcome:
+        """An endpoint's answer leaves nothing open."""
+        return outcome

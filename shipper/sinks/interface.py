@@ -9,7 +9,7 @@ from shipper.core.model import Outcome, Piece, Request, Response
 
 
 class Sink(Protocol):
-    """Turns pieces into requests and answers into outcomes; `prepare` is its only effect."""
+    """Turns pieces into requests and answers into outcomes; asks the store only where these leave something open."""
 
     @property
     def kind(self) -> str:
@@ -24,6 +24,12 @@ class Sink(Protocol):
             SinkMisconfigured: An operator has to act.
         """
 
+    def since(self, target: str) -> str:
+        """Return the index that writes to *target* went to when that was last seen; empty when it is not known."""
+
+    def probe(self) -> Request:
+        """Build a small request that tells whether the sink is there again; any answer but "not now" says that it is."""
+
     def fits(self, pieces: Sequence[Piece]) -> bool:
         """Tell whether *pieces* can go in one request; a single piece always can."""
 
@@ -32,3 +38,19 @@ class Sink(Protocol):
 
     def decode(self, pieces: Sequence[Piece], response: Response) -> Outcome:
         """Read what became of *pieces*."""
+
+    async def look_up(self, pieces: Sequence[Piece]) -> Outcome:
+        """
+        Find out, before they are sent again, which lines of *pieces* the sink has already.
+
+        Raises:
+            SinkError: No telling now.
+        """
+
+    async def settle(self, outcome: Outcome) -> Outcome:
+        """
+        Deal with what an answer leaves open: ids that are taken, records that the mapping refuses.
+
+        Raises:
+            SinkError: No telling now; the lines are to be sent again.
+        """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +17,8 @@ from tests.core.support import piece, pieces
 
 ITEMS: dict[str, dict[str, Any]] = {
     "created": {"status": 201},
+    "dropped": {"status": 200},
+    "failure": {"status": 201, "failure_store": "used"},
     "there": {"status": 409, "error": {"type": "version_conflict_engine_exception", "reason": "r"}},
     "busy": {"status": 429, "error": {"type": "es_rejected_execution_exception"}},
     "bad": {
@@ -40,7 +43,7 @@ def answer(items: list[dict[str, Any]], errors: bool = True, status: int = 200) 
 @given(pieces())
 def test_a_server_reads_what_was_meant(given_pieces: tuple[Piece, ...]) -> None:
     """The body is pairs of an action with the line's own id and target, and the line's bytes."""
-    request = encode_bulk(given_pieces, require_data_stream=False)
+    request = encode_bulk(given_pieces)
     assert (request.method, dict(request.headers)["content-type"]) == ("POST", "application/x-ndjson")
     body = b"".join(request.parts).split(b"\n")
     assert body.pop() == b""
@@ -50,10 +53,19 @@ def test_a_server_reads_what_was_meant(given_pieces: tuple[Piece, ...]) -> None:
     assert body[1::2] == [x for p in given_pieces for x in p.lines]
 
 
-def test_elasticsearch_is_asked_to_insist_on_a_data_stream() -> None:
-    """The parameter stands in the path only where it is asked for."""
-    assert "require_data_stream=true" in encode_bulk([piece(b"{}")], require_data_stream=True).path
-    assert "require_data_stream" not in encode_bulk([piece(b"{}")], require_data_stream=False).path
+def test_where_records_went_is_asked_only_in_doubt() -> None:
+    """Id and index of each item are asked for only where lines may be there already; parameters follow."""
+    doubtful = replace(piece(b"{}"), since="")
+    assert "_index" in encode_bulk([piece(b"{}"), doubtful]).path
+    plain = encode_bulk([piece(b"{}")], parameters="&pipeline=p").path
+    assert "_index" not in plain
+    assert plain.endswith("&pipeline=p")
+
+
+def test_a_mark_makes_another_id() -> None:
+    """Lines under a mark have ids of their own."""
+    body = b"".join(encode_bulk([replace(piece(b"{}", first=31), mark="~ab")]).parts)
+    assert json.loads(body.split(b"\n")[0])["create"]["_id"] == "k~ab-1f"
 
 
 @given(pieces(), st.data())
@@ -66,26 +78,62 @@ def test_every_line_has_one_fate(given_pieces: tuple[Piece, ...], data: st.DataO
     for one in outcome.ended:
         ended[one.key, one.fate] += one.lines
     by_key = [p.source.key for p in given_pieces for _ in p.lines]
-    wanted = {"created": Fate.DELIVERED, "there": Fate.DUPLICATE}
+    wanted = {"created": Fate.DELIVERED, "dropped": Fate.FILTERED, "failure": Fate.FAILURE_STORED}
     assert ended == Counter((key, wanted[n]) for key, n in zip(by_key, names, strict=True) if n in wanted)
     by_line = list(zip(ids(given_pieces), names, strict=True))
     assert [f"{r.source.key}-{r.line:x}" for r in outcome.refused] == [i for i, n in by_line if n == "bad"]
-    again = {"busy", "block", "missing", "broken", "none"}
-    assert ids(outcome.again) == [i for i, n in by_line if n in again]
-    lines = (
-        dict(zip(ids(given_pieces), (x for p in given_pieces for x in p.lines), strict=True))
-        if not _twice(given_pieces)
-        else {}
+    assert ids(outcome.conflicts) == [i for i, n in by_line if n == "there"]
+    assert sorted(ids(outcome.again)) == sorted(i for i, n in by_line if n in AGAIN)
+    assert ids(outcome.doubtful) == [i for i, n in by_line if n in DOUBTFUL]
+    if not _twice(given_pieces):
+        lines = dict(zip(ids(given_pieces), (x for p in given_pieces for x in p.lines), strict=True))
+        for left in (outcome.again, outcome.doubtful, outcome.conflicts):
+            assert [lines[i] for i in ids(left)] == [x for p in left for x in p.lines]
+    left = (AGAIN | DOUBTFUL) & set(names)
+    assert outcome.advice is (Advice.WAIT if {"block", "missing"} & left else Advice.RETRY if left else Advice.DONE)
+    assert bool(left) == bool(outcome.reason)
+
+
+AGAIN = {"busy", "block", "missing"}
+DOUBTFUL = {"broken", "none"}
+
+
+@given(pieces())
+def test_an_id_that_may_have_been_sent_is_a_duplicate(given_pieces: tuple[Piece, ...]) -> None:
+    """A conflict counts as delivery only where the line may have been sent before."""
+    doubtful = [replace(p, since="") for p in given_pieces]
+    outcome = decode_bulk(doubtful, answer([ITEMS["there"]] * count_lines(given_pieces)))
+    assert {one.fate for one in outcome.ended} == {Fate.DUPLICATE}
+    assert sum(one.lines for one in outcome.ended) == count_lines(given_pieces)
+    assert outcome.conflicts == ()
+
+
+def test_a_record_in_another_index_than_looked_up_is_looked_up_again() -> None:
+    """A line in doubt that was created after a rollover is in question again, since it may be in the index before, too."""
+    doubtful = replace(piece(b"{}", b"{}"), since="ds-1")
+    items = [{"status": 201, "_id": "k-0", "_index": "ds-1"}, {"status": 201, "_id": "k-1", "_index": "ds-2"}]
+    outcome = decode_bulk([doubtful], answer(items, errors=False))
+    assert [one.lines for one in outcome.ended] == [1]
+    assert [(p.first, p.since) for p in outcome.again] == [(1, "")]
+
+
+def test_items_in_another_order_count_for_nothing() -> None:
+    """Where the answer names ids, they must be those that were sent, in their order."""
+    items = [{"status": 201, "_id": "k-1"}, {"status": 201, "_id": "k-0"}]
+    given_pieces = (replace(piece(b"{}", b"{}"), since=""),)
+    assert_nothing(decode_bulk(given_pieces, answer(items)), given_pieces, Advice.RETRY)
+
+
+def test_a_setting_of_the_store_that_is_missing_is_not_halved() -> None:
+    """A whole refusal for what an operator has to mend waits for it; others are halved to find the record at fault."""
+    body = json.dumps(
+        {"error": {"type": "illegal_argument_exception", "reason": "pipeline with id [p] does not exist"}}
     )
-    assert all(
-        lines.get(i, x) == x
-        for i, x in zip(ids(outcome.again), (x for p in outcome.again for x in p.lines), strict=True)
+    assert decode_bulk([piece(b"{}")], Response(400, body.encode(), {})).advice is Advice.WAIT
+    other = json.dumps(
+        {"error": {"type": "illegal_argument_exception", "reason": "Malformed action/metadata line [3]"}}
     )
-    if {"block", "missing"} & set(names):
-        assert outcome.advice is Advice.WAIT
-    else:
-        assert outcome.advice is (Advice.RETRY if again & set(names) else Advice.DONE)
-    assert bool(outcome.again) == (outcome.advice is not Advice.DONE) == bool(outcome.reason)
+    assert decode_bulk([piece(b"{}")], Response(400, other.encode(), {})).advice is Advice.SPLIT
 
 
 def _twice(of: tuple[Piece, ...]) -> bool:
@@ -126,8 +174,8 @@ def test_a_whole_refusal_delivers_nothing(status: int, advice: Advice) -> None:
 
 
 def assert_nothing(outcome: Outcome, given_pieces: tuple[Piece, ...], advice: Advice) -> None:
-    assert (outcome.ended, outcome.refused) == ((), ())
-    assert outcome.again == given_pieces
+    assert (outcome.ended, outcome.refused, outcome.conflicts) == ((), (), ())
+    assert outcome.again + outcome.doubtful == given_pieces
     assert outcome.advice is advice
     assert outcome.reason
 

@@ -101,7 +101,14 @@ class Cluster:
         self.calls.append(call)
         if call == "GET /_data_stream/logs-a":
             if self.stream or self.index:  # OpenSearch: 200 and an empty list for an index
-                return httpx.Response(200, json={"data_streams": [{"name": "logs-a"}] if self.stream else []})
+                return httpx.Response(
+                    200,
+                    json={
+                        "data_streams": [{"name": "logs-a", "indices": [{"index_name": ".ds-logs-a-1"}]}]
+                        if self.stream
+                        else []
+                    },
+                )
             return httpx.Response(404)
         if call == "GET /logs-a":
             return httpx.Response(200 if self.index else 404, json={})

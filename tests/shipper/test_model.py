@@ -185,6 +185,10 @@ class Simulation:
             items.append(busy if i % 4 else answer["items"][i // 4])
         return httpx.Response(200, json={"errors": True, "items": items})
 
+    async def rollover(self, *_: Any) -> None:
+        """From now on no id is taken: only what is known of the lines keeps them from being stored twice."""
+        self.world.store.rollover()
+
     async def restart(self, _: str, number: int) -> None:
         if self.task is not None:
             self.pipeline.stop(wait_for_writers=False)
@@ -272,7 +276,7 @@ class Simulation:
 
 OPERATIONS = {
     "write": 12, "partial": 3, "bad_line": 2, "rotate": 4, "late_write": 2, "move_out": 2, "truncate": 3, "delete": 2,
-    "part": 8, "end_part": 3, "answer": 6, "restart": 2, "kill": 3, "settle": 4,
+    "part": 8, "end_part": 3, "answer": 6, "rollover": 3, "restart": 2, "kill": 3, "settle": 4,
 }  # fmt: skip
 operation = st.tuples(
     st.sampled_from([name for name, weight in OPERATIONS.items() for _ in range(weight)]),

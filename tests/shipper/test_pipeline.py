@@ -148,7 +148,7 @@ def test_one_bad_record_among_many_that_fails_its_whole_request(world: World, pl
 def test_one_bad_item_among_many(bulk: World) -> None:
     """A record that alone is refused in a `_bulk` answer is put aside with the store's words; nothing is sent twice."""
     append(bulk.folder / "a.jsonl", lines(range(5000)))
-    bulk.store.refuse = lambda data: data.startswith(b'{"n": 4321,')
+    bulk.store.refuse = lambda data: b"4321" in data  # whatever is made of it
     bulk.once()
     assert len(bulk.store.records) == 4999
     (entry,) = bulk.dead
