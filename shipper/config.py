@@ -36,8 +36,40 @@ class Settings(BaseSettings):
     sink: Literal["auto", "elasticsearch", "http"] = Field(
         default="auto", description="What stands at the URL; `auto` asks it."
     )
-    compression: Literal["none", "gzip", "zstd"] = Field(
-        default="none", description="How request bodies are compressed; Elasticsearch and OpenSearch read gzip."
+    user: str | None = Field(default=None, description="User of the store, in place of one in the URL.")
+    password: str | None = Field(default=None, repr=False, description="Password of `user`.")
+    password_file: Path | None = Field(
+        default=None, description="File with the password; read again when it is not accepted."
+    )
+    api_key: str | None = Field(
+        default=None,
+        repr=False,
+        description="API key of Elasticsearch: as it was given out, or id and key with a colon.",
+    )
+    api_key_file: Path | None = Field(
+        default=None, description="File with the API key; read again when it is not accepted."
+    )
+    bearer_token: str | None = Field(default=None, repr=False, description="Token for `Authorization: Bearer`.")
+    bearer_token_file: Path | None = Field(
+        default=None, description="File with the token; read again when it is not accepted."
+    )
+    tls_ca: Path | None = Field(
+        default=None, description="Certificates of the authorities that are trusted, in place of the system's."
+    )
+    tls_certificate: Path | None = Field(default=None, description="Our own certificate, where the store asks for one.")
+    tls_key: Path | None = Field(default=None, description="Its key, where that is not in the same file.")
+    tls_verify: bool = Field(
+        default=True, description="Verify the store's certificate. Off: whoever is in between can read and change all."
+    )
+    proxy: str | None = Field(
+        default=None,
+        description="URL of an HTTP proxy; without it `HTTPS_PROXY` and `NO_PROXY` of the environment hold.",
+    )
+    pipeline: str | None = Field(default=None, description="Ingest pipeline that the store sends the records through.")
+    routing: str | None = Field(default=None, description="Routing value of all records.")
+    compression: Literal["auto", "none", "gzip", "zstd"] = Field(
+        default="auto",
+        description="How request bodies are compressed; `auto`: gzip for a store that is not on this machine.",
     )
     state: Path | None = Field(
         default=None, description="Folder of checkpoint and dead letters; default: `.shipper` beside the files."

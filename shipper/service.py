@@ -13,7 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
+from shipper.access import open_transport
 from shipper.checkpoint import CHECKPOINT, Checkpoint
 from shipper.config import Settings
 from shipper.core.enrich import Rules
@@ -40,10 +42,11 @@ from shipper.look import absolute_patterns, fixed_folder, look
 from shipper.metrics import Figures
 from shipper.pipeline import Limits, Pipeline
 from shipper.report import Report
-from shipper.sinks.detect import find_sink
+from shipper.sinks.detect import Wanted, find_sink
 from shipper.sinks.interface import Sink
 from shipper.tailer import Reader
-from shipper.transport import Transport, check_url
+from shipper.transport import Transport
+from shipper.urls import split_urls
 
 T = TypeVar("T")
 
@@ -101,7 +104,7 @@ def _check(settings: Settings) -> None:
         raise ConfigError("finished: archive needs a folder: set archive (or SHIPPER_ARCHIVE)")
     if not settings.to:
         raise ConfigError("nowhere to ship to: give --to http://… (or SHIPPER_TO, or 'to' in the YAML file)")
-    check_url(settings.to)
+    split_urls(settings.to)
 
 
 def state_folder(settings: Settings, patterns: tuple[str, ...]) -> Path:
@@ -151,9 +154,7 @@ async def _run(settings: Settings, ways: _Ways, *, once: bool) -> int | Settings
         figures(NotStarted(f"the folder {state.parent} never appeared"))
         return stop.settings or 0
     checkpoint = await asyncio.to_thread(Checkpoint, state)
-    transport = Transport(
-        settings.to, compression=settings.compression, timeout_s=settings.timeout_s, connections=settings.in_flight + 1
-    )
+    transport = open_transport(settings, connections=settings.in_flight + 1)
     report = Report(figures, state, transport.url, state / DEAD_LETTERS)
     if once and settings.once_timeout_s:
         stop.expire_after(settings.once_timeout_s)
@@ -250,9 +251,7 @@ async def wait_for_sink(transport: Transport, settings: Settings, emit: Emit) ->
     while True:
         attempt += 1
         try:
-            sink = await find_sink(
-                transport, kind=settings.sink, compression=settings.compression, template=settings.template, emit=emit
-            )
+            sink = await find_sink(transport, _wanted(settings), emit)
         except SinkError as exc:
             if attempt == 1:
                 emit(SinkFailed(str(exc), operator=isinstance(exc, SinkMisconfigured)))
@@ -261,6 +260,12 @@ async def wait_for_sink(transport: Transport, settings: Settings, emit: Emit) ->
             if attempt > 1:
                 emit(SinkRecovered())
             return sink
+
+
+def _wanted(settings: Settings) -> Wanted:
+    parameters = {"pipeline": settings.pipeline, "routing": settings.routing}
+    text = "".join(f"&{name}={quote(value, safe='')}" for name, value in parameters.items() if value)
+    return Wanted(settings.sink, settings.compression, settings.template, text)
 
 
 class _Stop:

@@ -8,13 +8,15 @@ also the only module that knows which library that is. A test's door is a functi
 from __future__ import annotations
 
 import asyncio
-import re
+import random
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -26,28 +28,50 @@ import httpx  # noqa: E402
 if _modules["httpx._main"] is None:
     del _modules["httpx._main"]
 
+from shipper.core.hosts import Hosts  # noqa: E402
 from shipper.core.model import Request, Response  # noqa: E402
-from shipper.errors import ConfigError, SinkUnavailable  # noqa: E402
+from shipper.credentials import Credentials  # noqa: E402
+from shipper.errors import AnswerTooLarge, SinkError, SinkMisconfigured, SinkUnavailable  # noqa: E402
+from shipper.urls import hide_password, is_loopback, split_urls, without_user  # noqa: E402
 
 Compress = Callable[[Iterable[bytes]], tuple[bytes, ...]]
-_PASSWORD = re.compile(r"(?<=//)([^:@/]*):.*@")
 _USER_AGENT = "jsonlog-shipper"
 _COMPRESS_FROM = 1024  # bytes; below it the header costs more than compression saves
 _CONNECT_S = 10.0
+_MAX_ANSWER = 64 * 1024 * 1024
+_GATEWAY = (502, 503, 504)  # said by, or for, a host that cannot serve now
+
+
+@dataclass(frozen=True, slots=True)
+class Security:
+    """
+    How the other side is known, and how we are.
+
+    Args:
+        credentials: What is said in `Authorization`; None: what the URL holds, if anything.
+        context: Verifies certificates, and may hold our own; None: as the system does it.
+        proxy: URL of an HTTP proxy; None: what the environment says.
+    """
+
+    credentials: Credentials | None = None
+    context: ssl.SSLContext | None = None
+    proxy: str | None = None
 
 
 class Transport:
     """
-    Sends requests to one URL.
+    Sends requests to one URL, or to one of several that lead to the same place.
 
     Each request is built, compressed, sent and answered in a thread of its own, with a connection of its own: that keeps bodies
-    of megabytes out of the event loop, and a request can be cut off without harm to the others.
+    of megabytes out of the event loop, and a request can be cut off without harm to the others. Of several hosts each gets its
+    turn; one that fails is left out for a while, and a request that has not reached it goes to the next one at once.
 
     Args:
-        url: Where to; `http://` or `https://`, with a path prefix or credentials if need be.
+        url: Where to; `http://` or `https://`, with a path prefix or credentials if need be; several with commas between them.
         compression: `none`, `gzip` or `zstd`: how bodies are encoded.
         timeout_s: The longest wait for a connection, for each read and write, and for the whole request.
         connections: Requests at once.
+        security: Credentials, certificates, proxy.
         transport: Stands in for the network in tests.
 
     Raises:
@@ -61,23 +85,40 @@ class Transport:
         compression: str = "none",
         timeout_s: float = 60.0,
         connections: int = 8,
+        security: Security = Security(),
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self._url = check_url(url).rstrip("/")
-        self._path_given = bool(urlsplit(url).path.strip("/")) or url.endswith("/")
-        self._original = url
-        self._compression = compression
-        self._compress = None if compression == "none" else compressor(compression)
+        urls = split_urls(url)
+        self._hosts = Hosts(urls if security.credentials is None else tuple(map(without_user, urls)))
+        self.compression = compression
         self._timeout_s = timeout_s
         self._transport = transport
-        self._context = httpx.create_ssl_context() if url.startswith("https") else False
-        self._idle: list[_Connection] = []  # the one that was used last is used next
+        self._security = security
+        self._context: ssl.SSLContext | bool = False
+        if any(one.startswith("https") for one in self._hosts.urls):
+            self._context = security.context or httpx.create_ssl_context()
+        self._idle: dict[str, list[_Connection]] = {}  # the one that was used last is used next
         self._threads = ThreadPoolExecutor(connections, "send")
 
     @property
     def url(self) -> str:
-        """The URL without its password, for messages."""
-        return hide_password(self._original)
+        """Where to, without passwords, for messages."""
+        return ", ".join(map(hide_password, self._hosts.urls))
+
+    @property
+    def is_local(self) -> bool:
+        """True when no request leaves this machine."""
+        return all(map(is_loopback, self._hosts.urls))
+
+    @property
+    def compression(self) -> str:
+        """How bodies are encoded; can be changed once it is known what the other side reads."""
+        return self._compression
+
+    @compression.setter
+    def compression(self, name: str) -> None:
+        self._compression = name
+        self._compress = None if name == "none" else compressor(name)
 
     async def send(self, request: Request | Callable[[], Request]) -> Response:
         """
@@ -90,9 +131,45 @@ class Transport:
             Any answer that came, whatever its status.
 
         Raises:
-            SinkUnavailable: No answer came: not reachable, cut off, timed out. Whether the request had an effect is unknown.
+            SinkUnavailable: No answer came: not reachable, cut off, timed out; `sent` tells whether it may have had an effect.
+            SinkMisconfigured: The other side is not trusted, or does not trust us.
         """
-        connection = self._idle.pop() if self._idle else _Connection(self._new_client())
+        credentials = self._security.credentials
+        response = await self._send_somewhere(request)
+        if response.status == 401 and credentials is not None and await asyncio.to_thread(credentials.renew):
+            response = await self._send_somewhere(request)
+        return response
+
+    async def close(self) -> None:
+        """Close the connections; a request that is still under way is cut off."""
+        for connections in self._idle.values():
+            for connection in connections:
+                connection.close()
+        self._idle.clear()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def _send_somewhere(self, request: Request | Callable[[], Request]) -> Response:
+        """Try the hosts in turn until the request has reached one."""
+        tried = 0
+        while True:
+            tried += 1
+            url = self._hosts.choose(time.monotonic())
+            try:
+                response = await self._send_to(url, request)
+            except SinkUnavailable as exc:
+                self._hosts.failed(url, time.monotonic(), random.random())  # noqa: S311 (jitter is no secret)
+                if exc.sent or tried >= len(self._hosts.urls):
+                    raise
+                continue
+            if response.status in _GATEWAY:
+                self._hosts.failed(url, time.monotonic(), random.random())  # noqa: S311
+            else:
+                self._hosts.worked(url)
+            return response
+
+    async def _send_to(self, url: str, request: Request | Callable[[], Request]) -> Response:
+        idle = self._idle.setdefault(url, [])
+        connection = idle.pop() if idle else _Connection(self._new_client(), url)
         work = asyncio.get_running_loop().run_in_executor(self._threads, self._send, connection, request)
         try:
             async with asyncio.timeout(self._timeout_s):  # of the whole request: the client's own holds for each read
@@ -101,18 +178,11 @@ class Transport:
             connection.cut()
             work.add_done_callback(connection.close)
             if isinstance(exc, TimeoutError):
-                text = f"{self.url}: timed out: no whole answer within {self._timeout_s:g} s"
+                text = f"{hide_password(url)}: timed out: no whole answer within {self._timeout_s:g} s"
                 raise SinkUnavailable(text) from exc
             raise
-        self._idle.append(connection)
+        idle.append(connection)
         return response
-
-    async def close(self) -> None:
-        """Close the connections; a request that is still under way is cut off."""
-        for connection in self._idle:
-            connection.close()
-        self._idle.clear()
-        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _new_client(self) -> httpx.Client:
         return httpx.Client(
@@ -122,6 +192,7 @@ class Transport:
             transport=self._transport,
             follow_redirects=False,
             verify=self._context,
+            proxy=self._security.proxy,
         )
 
     def _send(self, connection: _Connection, request: Request | Callable[[], Request]) -> Response:
@@ -133,36 +204,36 @@ class Transport:
             headers["content-encoding"] = self._compression
         if body.size:
             headers["content-length"] = str(body.size)
+        if self._security.credentials is not None:
+            headers["authorization"] = self._security.credentials.header()
+        shown = hide_password(connection.url)
         try:
-            answer = connection.client.request(
+            with connection.client.stream(
                 request.method,
-                self._target(request),
+                _target(connection.url, request),
                 content=body if body.size else None,
                 headers=headers,
                 extensions={"trace": connection.trace},
-            )
+            ) as answer:
+                content = _read(answer, shown)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError, ValueError) as exc:
-            raise SinkUnavailable(f"{self.url}: {_explain(exc)}") from exc
+            raise _failure(exc, shown) from exc
         if body.size and not body.sent and 200 <= answer.status_code < 300:
-            raise SinkUnavailable(f"{self.url}: HTTP {answer.status_code} came before the request was sent to its end")
-        response = Response(
-            answer.status_code, answer.content, {name.lower(): value for name, value in answer.headers.items()}
-        )
+            raise SinkUnavailable(f"{shown}: HTTP {answer.status_code} came before the request was sent to its end")
+        response = Response(answer.status_code, content, {k.lower(): value for k, value in answer.headers.items()})
         # The request hangs in reference cycles: let go of its body now, not at the next collection of cycles.
         body.parts = ()
         answer.request.stream = httpx.ByteStream(b"")
         answer.request.__dict__.pop("_content", None)
         return response
 
-    def _target(self, request: Request) -> str:
-        return self._url + request.path if request.path else self._original if self._path_given else self._url + "/"
-
 
 class _Connection:
     """A client with one connection, and the socket under it, by which another thread can end a request."""
 
-    def __init__(self, client: httpx.Client) -> None:
+    def __init__(self, client: httpx.Client, url: str) -> None:
         self.client = client
+        self.url = url
         self._socket: socket.socket | None = None
 
     def trace(self, event: str, info: dict[str, Any]) -> None:
@@ -196,38 +267,6 @@ class _Body(httpx.SyncByteStream):
         self.sent = True
 
 
-def check_url(url: str) -> str:
-    """
-    Check that a URL can be sent to.
-
-    Returns:
-        The URL.
-
-    Raises:
-        ConfigError: It cannot; the message says what is wrong with it.
-    """
-    example = "give one such as http://localhost:9200"
-    try:
-        parts = urlsplit(url)
-        port_ok = parts.port is None or parts.port > 0
-        httpx.URL(url)
-    except (ValueError, httpx.InvalidURL) as exc:
-        why = "" if "@" in url else f" ({exc})"  # which may quote a piece of the password
-        raise ConfigError(f"--to {hide_password(url)}: not a usable URL{why}; {example}") from exc
-    if parts.scheme not in ("http", "https"):
-        raise ConfigError(f"--to {hide_password(url)}: the URL must begin with http:// or https://; {example}")
-    if not parts.hostname or not port_ok or " " in url:
-        raise ConfigError(f"--to {hide_password(url)}: the URL names no host or no usable port; {example}")
-    if parts.query or parts.fragment:
-        raise ConfigError(f"--to {hide_password(url)}: the URL may have no '?' or '#'; {example}")
-    return url
-
-
-def hide_password(url: str) -> str:
-    """Return *url* with its password, if there is one, replaced; also where the URL is not a usable one."""
-    return _PASSWORD.sub(r"\1:***@", url)
-
-
 def compressor(name: str) -> Compress:
     """
     Return the function that compresses the pieces of a body to one stream, again in pieces.
@@ -245,6 +284,37 @@ def compressor(name: str) -> Compress:
 
 def _squeeze(stream: Any, parts: Iterable[bytes]) -> tuple[bytes, ...]:
     return (*map(stream.compress, parts), stream.flush())
+
+
+def _target(url: str, request: Request) -> str:
+    if request.path:
+        return url.rstrip("/") + request.path
+    return url if urlsplit(url).path else url + "/"
+
+
+def _read(answer: httpx.Response, shown: str) -> bytes:
+    """Read an answer up to a bound."""
+    parts, size = [], 0
+    for part in answer.iter_bytes():
+        parts.append(part)
+        size += len(part)
+        if size > _MAX_ANSWER:
+            raise AnswerTooLarge(f"{shown}: the answer is larger than {_MAX_ANSWER >> 20} MiB")
+    return b"".join(parts)
+
+
+def _failure(exc: Exception, shown: str) -> SinkError:
+    """Map an error of the HTTP library, or below it: is it for an operator, and may the request have had an effect?"""
+    text = f"{shown}: {_explain(exc)}"
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return SinkMisconfigured(f"{text}; give the certificate of its authority with tls_ca")
+    if isinstance(exc, httpx.ConnectError) and "certificate required" in text.lower():
+        return SinkMisconfigured(f"{text}; give a client certificate with tls_certificate and tls_key")
+    return SinkUnavailable(text, sent=not isinstance(exc, _NOT_SENT))
+
+
+_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol,
+             httpx.InvalidURL)  # fmt: skip
 
 
 def _explain(exc: Exception) -> str:

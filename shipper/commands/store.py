@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from shipper import access
 from shipper.config import Settings
 from shipper.core.model import Request, Response
 from shipper.errors import ConfigError, SinkMisconfigured
-from shipper.sinks.detect import find_sink
-from shipper.sinks.elasticsearch import ElasticsearchSink, Server, problem
-from shipper.transport import Transport, check_url
+from shipper.sinks.detect import Wanted, find_sink
+from shipper.sinks.elasticsearch import ElasticsearchSink, Server
+from shipper.sinks.problem import problem
+from shipper.transport import Transport
+from shipper.urls import split_urls
 
 Json = dict[str, Any]
 State = Literal["fine", "missing", "differs", "newer", "blocked"]
@@ -103,15 +106,15 @@ def open_transport(settings: Settings, url: str, option: str = "--to") -> Transp
     if not url:
         raise ConfigError(f"nowhere to look: give {option} http://… (or SHIPPER_TO)")
     try:
-        check_url(url)
+        split_urls(url)
     except ConfigError as exc:
         raise ConfigError(str(exc).replace("--to", option, 1)) from exc
-    return Transport(url, timeout_s=settings.timeout_s)
+    return access.open_transport(settings, url)
 
 
 async def find_store(transport: Transport) -> Store:
     """Ask what stands at the URL; anything but a store has no templates."""
-    sink = await find_sink(transport, kind="auto", compression="none", template=True, emit=lambda _: None)
+    sink = await find_sink(transport, Wanted(), lambda _: None)
     if not isinstance(sink, ElasticsearchSink):
         raise ConfigError(f"{transport.url} is {sink.kind}, where there is nothing to set up")
     return Store(transport, sink.server)

@@ -9,7 +9,7 @@ import httpx
 
 from shipper.core.naming import stream_name
 from shipper.errors import ConfigError, ShipperError
-from shipper.transport import hide_password
+from shipper.urls import hide_password
 
 Rows = list[tuple[str, float]]
 

@@ -30,7 +30,7 @@ import httpx
 from shipper.demo.queries import Store, find_store
 from shipper.demo.tally import total
 from shipper.errors import ConfigError, ShipperError
-from shipper.transport import check_url, hide_password
+from shipper.urls import check_url, hide_password
 
 # -P: a file of the user's that is called like one of our modules, in the working directory, is not imported.
 _PYTHON = (sys.executable, "-P", "-m")

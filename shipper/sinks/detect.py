@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 from shipper.core.model import Request, Response
 from shipper.errors import ConfigError, SinkMisconfigured, SinkUnavailable
@@ -17,27 +18,43 @@ from shipper.transport import Transport
 _NOT_YET = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
-async def find_sink(transport: Transport, *, kind: str, compression: str, template: bool, emit: Emit) -> Sink:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """
+    What is known of the sink beforehand.
+
+    Args:
+        kind: `auto` asks; `elasticsearch` asks only for the product; `http` asks nothing.
+        compression: `auto`, or checked against what the sink can read.
+        template: Given to the Elasticsearch sink.
+        parameters: The same.
+    """
+
+    kind: str = "auto"
+    compression: str = "auto"
+    template: bool = True
+    parameters: str = ""
+
+
+async def find_sink(transport: Transport, wanted: Wanted, emit: Emit) -> Sink:
     """
     Build the sink for what answers at the transport's URL.
 
     Args:
         transport: The way there.
-        kind: `auto` asks; `elasticsearch` asks only for the product; `http` asks nothing.
-        compression: Checked against what the sink can read.
-        template: Given to the Elasticsearch sink.
+        wanted: What is known beforehand.
         emit: Takes events.
 
     Raises:
         SinkUnavailable: No answer, or one that says "not yet".
-        SinkMisconfigured: A store that lets nobody in, or *kind* is `elasticsearch` and the answer is no store's.
+        SinkMisconfigured: A store that lets nobody in, or `elasticsearch` is wanted and the answer is no store's.
         ConfigError: The store cannot read this compression.
     """
-    if kind == "http":
+    if wanted.kind == "http":
         return HttpSink()
     response = await transport.send(Request("GET", "/"))
-    server = _read_server(response)
-    if server is None and kind == "auto":
+    server = _read_server(response, insist=wanted.kind == "elasticsearch")
+    if server is None and wanted.kind == "auto":
         if response.status in _NOT_YET:
             raise SinkUnavailable(
                 f"{transport.url} answered HTTP {response.status}; --sink elasticsearch|http skips this question"
@@ -47,16 +64,20 @@ async def find_sink(transport: Transport, *, kind: str, compression: str, templa
         if response.status == 200:
             raise SinkMisconfigured(f"{transport.url} does not say that it is Elasticsearch or OpenSearch")
         raise problem(response, f"GET {transport.url}")
-    if compression == "zstd":
+    if wanted.compression == "zstd":
         raise ConfigError(f"{server.name} reads gzip or nothing, not zstd: set --compression gzip")
-    return ElasticsearchSink(transport, server, emit, template=template)
+    if wanted.compression == "auto" and not transport.is_local:
+        transport.compression = "gzip"
+    return ElasticsearchSink(transport, server, emit, template=wanted.template, parameters=wanted.parameters)
 
 
-def _read_server(response: Response) -> Server | None:
+def _read_server(response: Response, *, insist: bool) -> Server | None:
     """Read product and version out of the answer to `GET /`; None when no store answered."""
     locked = response.status in (401, 403) and (
         "x-elastic-product" in response.headers or "security" in response.headers.get("www-authenticate", "").lower()
     )
+    if locked and insist and response.status == 403:  # we are known, and may not ask: a key that may only write
+        return Server("elasticsearch" if "x-elastic-product" in response.headers else "opensearch", "")
     if locked:
         raise problem(response, "GET /")
     try:

@@ -44,6 +44,10 @@ VALUES = {
     "archive": ("/a", Path("/a")), "archive_compression": ("zstd", "zstd"), "finished_nolock_s": ("3600", 3600.0),
     "watch": ("poll", "poll"), "bad_lines": ("dead_letter", "dead_letter"), "fields": ('{"a.b": 1, "a": {"c": 2}}', {"a": {"b": 1, "c": 2}}),
     "metrics": ("127.0.0.1:0", "127.0.0.1:0"), "once_timeout_s": ("3", 3.0),
+    "tls_verify": ("false", False),
+    **dict.fromkeys(("user", "password", "api_key", "bearer_token", "proxy", "pipeline", "routing"), ("x", "x")),
+    **{f"{key}_file": ("/x", Path("/x")) for key in ("password", "api_key", "bearer_token")},
+    **{f"tls_{key}": ("/x", Path("/x")) for key in ("ca", "certificate", "key")},
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from shipper.errors import ConfigError, SinkMisconfigured, SinkUnavailable
 from shipper.events import TemplateInstalled
-from shipper.sinks.detect import find_sink
+from shipper.sinks.detect import Wanted, find_sink
 from shipper.sinks.elasticsearch import ElasticsearchSink, Server
 from shipper.sinks.http import HttpSink
 from shipper.sinks.interface import Sink
@@ -27,7 +27,7 @@ def find(answer: Answer, kind: str = "auto", compression: str = "none") -> Sink:
     async def go() -> Sink:
         transport = Transport("http://h", transport=httpx.MockTransport(answer))  # type: ignore[arg-type]
         try:
-            return await find_sink(transport, kind=kind, compression=compression, template=True, emit=lambda _: None)
+            return await find_sink(transport, Wanted(kind, compression), lambda _: None)
         finally:
             await transport.close()
 
@@ -87,6 +87,32 @@ def test_zstd_is_nothing_for_a_store() -> None:
     with pytest.raises(ConfigError, match=r"--compression gzip"):
         find(say(200, OPENSEARCH), compression="zstd")
     assert isinstance(find(say(405), compression="zstd"), HttpSink)
+
+
+def test_a_key_that_may_only_write_is_enough() -> None:
+    """Whoever says that it is a store need not be allowed to ask it; then nothing is used that only some versions have."""
+    sink = find(say(403, b"", x_elastic_product="Elasticsearch"), "elasticsearch")
+    assert isinstance(sink, ElasticsearchSink)
+    assert (sink.kind, sink.server.number) == ("Elasticsearch", (0, 0))
+
+
+@pytest.mark.parametrize(
+    ("url", "compression", "expected"),
+    [("http://store", "auto", "gzip"), ("http://localhost:9200", "auto", "none"), ("http://127.0.0.7", "auto", "none"),
+     ("http://[::1]:1", "auto", "none"), ("http://store", "none", "none"), ("http://localhost,http://store", "auto", "gzip")],
+)  # fmt: skip
+def test_compression_is_for_the_network(url: str, compression: str, expected: str) -> None:
+    """Beyond this machine bodies are compressed unless told otherwise."""
+
+    async def go() -> str:
+        transport = Transport(url, transport=httpx.MockTransport(say(200, OPENSEARCH)))  # type: ignore[arg-type]
+        try:
+            await find_sink(transport, Wanted(compression=compression), lambda _: None)
+            return transport.compression
+        finally:
+            await transport.close()
+
+    assert asyncio.run(go()) == expected
 
 
 class Cluster:

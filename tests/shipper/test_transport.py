@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from shipper.core.model import Request, Response
 from shipper.errors import ConfigError, SinkUnavailable
-from shipper.transport import Transport, check_url, compressor, hide_password
+from shipper.transport import Transport, compressor
+from shipper.urls import check_url, hide_password
 from tests.fakes import until
 
 PASSWORD = "s3cret"
