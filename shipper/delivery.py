@@ -24,6 +24,7 @@ from shipper.core.retry import backoff_s, parse_retry_after
 from shipper.deadletters import DeadLetters
 from shipper.errors import AnswerTooLarge, SinkError, SinkUnavailable, StoreFull
 from shipper.events import Answered, DeadLettered, Emit, SinkFailed, SinkRecovered, StateFailed, StateRecovered
+from shipper.failpoints import reach
 from shipper.sinks.interface import Sink
 from shipper.transport import Transport
 
@@ -140,7 +141,9 @@ class Delivery:
         try:
             await self.sink.prepare(frozenset(piece.source.target for piece in pieces))
             if any(piece.since is not None for piece in pieces):
+                reach("looking_up")
                 found = await self.sink.look_up(pieces)
+                reach("looked_up")
                 pieces = found.again
             if not pieces:
                 return found
@@ -151,15 +154,18 @@ class Delivery:
 
     async def _exchange(self, pieces: tuple[Piece, ...]) -> Outcome:
         since = {target: self.sink.since(target) for target in {piece.source.target for piece in pieces}}
+        reach("sending")
         try:
             response = await self.transport.send(partial(self.sink.encode, pieces))
         except SinkError as exc:
             return self._failed(exc, pieces, since)
+        reach("answered")
         outcome = self.sink.decode(pieces, response)
         self.emit(Answered(response.status, outcome.advice))
         self._is_out = outcome.advice is Advice.RETRY and not outcome.ended and response.status >= 500
         outcome = replace(outcome, again=(*outcome.again, *in_doubt(outcome.doubtful, since)), doubtful=())
         if outcome.conflicts or outcome.refused:
+            reach("rescuing")
             outcome = await self._settle(outcome)
         if outcome.again:
             return replace(outcome, retry_after_s=parse_retry_after(response.headers.get("retry-after"), time.time()))
@@ -221,6 +227,7 @@ class Delivery:
         attempt = 0
         while refused:
             attempt += 1
+            reach("dead_letter")
             try:
                 await asyncio.to_thread(self.dead.append, refused, ledger.chunks)
             except StoreFull as exc:
@@ -232,6 +239,7 @@ class Delivery:
             if self._state_fails:
                 self._state_fails = False
                 self.emit(StateRecovered("dead-letter file"))
+            reach("dead_lettered")
             ledger.add(Ended(line.source.key, Fate.DEAD_LETTERED, 1) for line in refused)
             first = refused[0]
             self.emit(DeadLettered(len(refused), first.source.path, first.line, first.reason, str(self.dead.path)))

@@ -25,6 +25,7 @@ from shipper.core.model import Batch
 from shipper.delivery import Delivery
 from shipper.errors import StoreFull
 from shipper.events import ChunkRead, Committed, Emit, FileDeleted, StateFailed, StateRecovered, settled
+from shipper.failpoints import reach
 from shipper.files import Files
 from shipper.finished import Finished, Ready
 from shipper.tailer import Tailer
@@ -222,6 +223,7 @@ class Pipeline:
             await self._store(
                 lambda: self.checkpoint.adopt(changes.adopted, forget=changes.forgotten, reservations=unknown)
             )
+            reach("adopted")
             for one in unknown:
                 self._reserved.doubt(one)
             for key in changes.forgotten:
@@ -253,6 +255,8 @@ class Pipeline:
         """Take some chunks of the files that have more, in turn; tell whether there may be more to be had at once."""
         room = min(_ROUND_BYTES, self.limits.in_flight_bytes - self._bytes)
         found = await self.files.read(self._turns, self._wanted, room=room, finish=self._finish) if self._turns else []
+        if found:
+            reach("read")
         for checked in found:
             self._acks.sent(checked.chunk)
             self.emit(ChunkRead(checked.chunk.lines, checked.chunk.size))
@@ -317,21 +321,24 @@ class Pipeline:
             batch = await queue.get()
             self._room.set()
             await self.delivery.prepare(batch)
-            batch = await self._reserve(batch)
+            batch = await self._reserve(batch, self.delivery.sink.since)
             ledger = await self.delivery.deliver(batch)
             self._settle(batch, ledger)
+            reach("settled")
             del batch
             self._room.set()
             if self._acks.idle:
                 self._wake.set()
 
-    async def _reserve(self, batch: Batch) -> Batch:
+    async def _reserve(self, batch: Batch, since: Callable[[str], str]) -> Batch:
         """Make sure that it is on disk how far lines may be sent; mark those that an earlier run may have sent."""
         async with self._reserving:  # one after the other: the next one may be covered by then
-            due = self._reserved.due(batch, self.delivery.sink.since)
+            due = self._reserved.due(batch, since)
             if due:
+                reach("reserving")
                 await self._store(lambda: self.checkpoint.reserve(due))
                 self._reserved.written(due)
+                reach("reserved")
         return self._reserved.mark(batch)
 
     def _settle(self, batch: Batch, ledger: Ledger) -> None:
@@ -358,11 +365,13 @@ class Pipeline:
             forgotten, self._forgotten = self._forgotten, []
             if not commits and not forgotten:
                 return
+            reach("committing")
             try:
                 if commits:
                     await asyncio.to_thread(self.checkpoint.commit, list(commits.values()))
                 if forgotten:
                     await asyncio.to_thread(lambda: self.checkpoint.adopt((), forget=forgotten))
+                    reach("forgotten")
             except StoreFull as exc:
                 self._forgotten = forgotten + self._forgotten
                 for key, commit in self._commits.items():
@@ -370,6 +379,7 @@ class Pipeline:
                 self._commits = commits
                 self._cannot_store(exc)
                 return
+            reach("committed")
             self._can_store()
             self.emit(Committed(len(commits)))
             for commit in commits.values():
@@ -411,8 +421,11 @@ class Pipeline:
             return
         candidates = [tailer for tailer in self.files.tailers.values() if now >= tailer.probe_at or self._is_ending]
         ready = [Ready(tailer, tailer.position.offset) for tailer in candidates if self._is_through(tailer)]
+        if ready:
+            reach("deleting")
         for tailer, is_gone in await asyncio.to_thread(self.finished.let_go, ready):
             if is_gone:
+                reach("deleted")
                 self.files.drop(tailer)
                 self.files.forget(tailer.source.key)
                 self._forgotten.append(tailer.source.key)

@@ -19,7 +19,7 @@ from shipper.commands.store import JSON_HEADERS, Json
 from shipper.core.model import Request, Response
 from shipper.core.sequences import Edge, Summary, edges
 from shipper.errors import SinkUnavailable
-from shipper.sinks.elasticsearch import problem
+from shipper.sinks.problem import problem
 from shipper.transport import Transport
 
 PATTERN = "logs-*.jsonlog*-*"

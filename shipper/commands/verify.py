@@ -26,7 +26,7 @@ from shipper.core.sequences import Gap, Summary, gap_of, lines_between, place_of
 from shipper.errors import ConfigError
 from shipper.look import absolute_patterns, look
 from shipper.service import find_state
-from shipper.sinks.detect import find_sink
+from shipper.sinks.detect import Wanted, find_sink
 from shipper.sinks.elasticsearch import ElasticsearchSink
 from shipper.transport import Transport
 
@@ -145,7 +145,7 @@ async def _verify(settings: Settings, options: Options, places: Places) -> tuple
 
 
 async def _numbers(transport: Transport, options: Options, since: float, notes: list[str]) -> Numbers:
-    sink = await find_sink(transport, kind="auto", compression="none", template=False, emit=lambda _: None)
+    sink = await find_sink(transport, Wanted(), lambda _: None)
     if isinstance(sink, ElasticsearchSink):
         numbers = SearchNumbers(transport, options.pattern, since)
         if problem := await numbers.refresh():

@@ -240,7 +240,10 @@ def _move(record: Object, places: list[_Place], rescued: _Rescued, now: str) -> 
     for place in places:
         taken = _take_out(record, place.steps)
         if taken is not None:
-            rescued.moved[_label(place.steps)] = taken
+            label = _label(place.steps)
+            while label in rescued.moved:  # `a.b` and `b` in `a` have the same path
+                label += "~"
+            rescued.moved[label] = taken
         if place.path == _TIMESTAMP:
             record[_TIMESTAMP] = msgspec.Raw(_encode(now))
 

@@ -15,7 +15,10 @@ from shipper.core.gist import gist
         (b"", ""),
         (b" plain\n text ", "plain text"),
         (b'{"error":"x"}', '{"error":"x"}'),
-        (b"<html>\n<head><title>502 Bad\n Gateway</title></head><body><center>...", "a page of HTML, '502 Bad Gateway'"),
+        (
+            b"<html>\n<head><title>502 Bad\n Gateway</title></head><body><center>...",
+            "a page of HTML, '502 Bad Gateway'",
+        ),
         (b"<!DOCTYPE html><h1>It <b>works</b> &amp; so on</h1>", "a page of HTML, 'It works & so on'"),
         (b"<html><body>nothing to see", "a page of HTML"),
         (b"x" * 5000, "x" * 300),

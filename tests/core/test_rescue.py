@@ -74,7 +74,7 @@ def refused(path: str) -> str:
         ({"n": "x", "m": 1}, "n", {"m": 1}, {"n": "x"}),
         ({"extra": {"n": {"a": 1}, "b": 2}}, "extra.n", {"extra": {"b": 2}}, {"extra.n": {"a": 1}}),
         ({"extra": {"a.n": 1, "a": {"b": 1}}}, "extra.a.n", {"extra": {"a": {"b": 1}}}, {"extra.a.n": 1}),
-        ({"extra.n": 1, "extra": {"n": 2}}, "extra.n", {"extra": {}}, {"extra.n": 2}),
+        ({"extra.n": 1, "extra": {"n": 2}}, "extra.n", {"extra": {}}, {"extra.n": 1, "extra.n~": 2}),
         ({"k": "text"}, "k.raw", {}, {"k": "text"}),
         ({"a.b": 1}, "a", {}, {"a.b": 1}),
         ({"exc": {"chain": [{"type": 1, "x": 1}, {"x": 2}, {"type": 3}]}}, "exc.chain.type",
@@ -89,6 +89,12 @@ def test_the_key_alone_is_moved(record: Any, path: str, left: Any, moved: Any) -
     assert moved.items() <= json.loads(shipper["json"]).items()
     assert shipper["reason"] == [refused(path)]
     assert all(p == path or p.startswith((f"{path}.", path.partition(".")[0])) for p in shipper["field"])
+
+
+def test_two_ways_to_write_one_path() -> None:
+    """Where one path of the mapping stands twice in a record, both values can be read back."""
+    result = rescued({"@timestamp": "t", "a.b": 1, "a": {"b": 2}}, refused("a.b"))
+    assert sorted(json.loads(result["shipper"]["rescued"]["json"]).values()) == [1, 2]
 
 
 def test_numbers_keep_their_digits() -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.site import Site
-from tests.fakes import append, wait_for
+from tests.fakes import Part, wait_for
 from tests.servers import Server, start
 
 WRITERS, RECORDS = 4, 5000
@@ -131,19 +131,21 @@ def test_without_template(site: Site) -> None:
     assert "installed" not in site.said
 
 
-def test_a_mapping_conflict_goes_to_the_dead_letters(site: Site) -> None:
-    """A record that the mapping refuses stands in the dead-letter file with the reason; all others arrive."""
+def test_a_mapping_conflict_is_rescued(site: Site) -> None:
+    """A record that our own mapping refuses is stored with the offending value as text, and it is said; all others arrive as they are."""
     record = {"@timestamp": "2026-01-01T00:00:00.000Z", "service": {"name": site.service, "environment": "test"}}
     good = [json.dumps({**record, "message": f"m{n}"}).encode() + b"\n" for n in range(200)]
-    bad = json.dumps({**record, "@timestamp": "no time at all"}).encode() + b"\n"
-    append(site.logs / "app.jsonl", b"".join([*good[:77], bad, *good[77:]]))
+    bad = json.dumps({**record, "@timestamp": "no time at all", "message": "bad"}).encode() + b"\n"
+    Part(site.logs, b"".join([*good[:77], bad, *good[77:]]), service=site.service).end()
     assert site.ship("--once").wait() == 0
-    site.wait_for_count(200)
-    (entry,) = map(json.loads, (site.folder / "state" / "dead-letters.jsonl").read_text().splitlines())
-    assert entry["data"].encode() + b"\n" == bad
-    assert (entry["line"], entry["status"]) == (78, 400)
-    assert "pars" in entry["reason"]
-    assert "line 78 cannot be shipped" in site.said
+    site.wait_for_count(201)
+    assert not (site.folder / "state" / "dead-letters.jsonl").exists()
+    query = {"query": {"term": {"shipper.rescued.field": "@timestamp"}}}
+    (hit,) = site.store.call("POST", f"/{site.stream}/_search", query)[1]["hits"]["hits"]
+    assert json.loads(hit["_source"]["shipper"]["rescued"]["json"]) == {"@timestamp": "no time at all"}
+    assert hit["_source"]["message"] == "bad"
+    assert "line 78" in site.said
+    assert "shipper.rescued" in site.said
 
 
 @pytest.mark.parametrize("kind", ["elasticsearch", "opensearch"])

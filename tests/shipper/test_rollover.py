@@ -15,7 +15,7 @@ from shipper.core.model import Fate
 from shipper.events import LookupsForbidden, SameIdTwice, Settled, StoredTwice
 from tests.fakes import Part, World, append, lines, say, until
 
-STREAM = "logs-generic.jsonlog-default"
+STREAM, FOREIGN = "logs-generic.jsonlog-default", "logs-generic.jsonlog_foreign-default"
 
 
 @pytest.fixture
@@ -160,7 +160,7 @@ def test_a_rollover_between_look_up_and_send(world: World) -> None:
         first.append(request)
         raise httpx.ReadTimeout("on its way", request=request)
 
-    world.store.streams[STREAM] = [{}]
+    world.store.streams[FOREIGN] = [{}]
     world.store.script.extend([lose, late])
     assert world.once() == 0
     assert world.store.numbers == list(range(10))
@@ -182,7 +182,7 @@ def test_a_second_copy_that_may_not_be_removed_is_said(world: World) -> None:
         first.append(request)
         raise httpx.ReadTimeout("on its way", request=request)
 
-    world.store.streams[STREAM] = [{}]
+    world.store.streams[FOREIGN] = [{}]
     world.store.script.extend([lose, late, say(403)])
     assert world.once() == 0
     (said,) = world.seen(StoredTwice)

@@ -1,0 +1,36 @@
+"""Kill the shipper at random, as often as one likes: `python -m tests.crash --store opensearch --kills 200`."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests import servers
+from tests.crash.chaos import Chaos
+
+
+def main() -> int:
+    """Run it and print the figures; 1 where something was lost or doubled."""
+    parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
+    parser.add_argument("--store", choices=servers.KINDS, default="opensearch")
+    parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=int(time.time()))
+    options = parser.parse_args()
+    print(f"seed {options.seed}", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="shipper-crash-"))
+    with servers.start(options.store) as store:
+        chaos = Chaos(store, folder, f"t{secrets.token_hex(4)}", options.seed, lambda text: print(text, flush=True))
+        try:
+            chaos.run(options.kills)
+        except AssertionError as exc:
+            print(f"{exc}\nsee {folder}", file=sys.stderr)
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,205 @@
+"""
+Kills at random under load: writers that rotate, a shipper that is killed again and again, a real store that is stopped, killed,
+started and rolled over meanwhile. At the end every record is in the store exactly once.
+
+    python -m tests.crash --store opensearch --kills 200
+"""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests import fakes
+from tests.fakes import Program
+from tests.servers import Server
+
+OWN = """
+import logging, random, sys, time
+from jsonlog import JsonFormatter, ProcessFileHandler
+service, folder, stop = sys.argv[1], sys.argv[2], sys.argv[3]
+from pathlib import Path
+handler = ProcessFileHandler(folder, max_bytes=60_000)
+handler.setFormatter(JsonFormatter(service=service, environment="test"))
+log = logging.Logger("crash"); log.addHandler(handler)
+n = 0
+while not Path(stop).exists():
+    for _ in range(random.randrange(40)):
+        log.warning("record %d", n, extra={"number": n}); n += 1
+    time.sleep(random.random() / 10)
+handler.close()
+print(n)
+"""
+FOREIGN = """
+import json, os, random, sys, time
+from pathlib import Path
+service, path, stop = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+n = 0
+while not stop.exists():
+    with path.open("a") as file:
+        for _ in range(random.randrange(30)):
+            file.write(json.dumps({"@timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "n": n,
+                                   "service": {"name": service, "environment": "test"}}) + "\\n"); n += 1
+    if path.stat().st_size > 40_000:
+        path.rename(f"{path}.{time.time_ns()}")
+    time.sleep(random.random() / 10)
+print(n)
+"""
+
+
+@dataclass
+class Chaos:
+    """
+    One run.
+
+    Args:
+        store: A node of its own: it is stopped and killed.
+        folder: Logs, state and output.
+        service: Names the streams.
+        seed: The same seed gives the same order of events, not the same moments.
+        say: Takes lines of progress.
+    """
+
+    store: Server
+    folder: Path
+    service: str
+    seed: int
+    say: Any = print
+    kills: int = 0
+    restarts: int = 0
+    rollovers: int = 0
+    _found: int = 0
+    _writers: list[subprocess.Popen[str]] = field(default_factory=list)
+
+    @property
+    def logs(self) -> Path:
+        return self.folder / "logs"
+
+    @property
+    def streams(self) -> str:
+        return f"logs-{self.service}.jsonlog*-test"
+
+    def run(self, kills: int) -> dict[str, int]:
+        """Kill *kills* times, let everything drain, and compare; return the figures."""
+        self.logs.mkdir()
+        dice = random.Random(self.seed)
+        stop = self.folder / "stop"
+        for number in range(3):
+            self._begin(OWN, str(self.logs), stop)
+            if number == 0:
+                self._begin(FOREIGN, str(self.logs / "app.log"), stop)
+        shipper = self._ship()
+        try:
+            while self.kills < kills:
+                if dice.random() < 0.8:  # else it may be killed while it starts
+                    self._wait_for_the_sink()
+                time.sleep(dice.uniform(0.0, 1.5))
+                self._something(dice)
+                shipper.kill()
+                self.kills += 1
+                if self.kills % 10 == 0:
+                    self.say(f"{self.kills} kills, {self.restarts} restarts of the store, {self.rollovers} rollovers")
+                shipper = self._ship()
+            stop.touch()
+            written = [int(writer.communicate(timeout=30)[0]) for writer in self._writers]
+            if self.store.process is None:
+                self.store.restart()
+            shipper.signal(signal.SIGTERM)
+            shipper.wait(120)
+            code = self._ship("--once").wait(240)
+            assert code == 0, self.said
+        finally:
+            stop.touch()
+            shipper.kill()
+            for writer in self._writers:
+                writer.kill()
+                writer.wait()
+        return self._compare(written)
+
+    @property
+    def said(self) -> str:
+        return (self.folder / "shipper.log").read_text()
+
+    def _wait_for_the_sink(self) -> None:
+        """Wait until the shipper that runs now has found the store; not for long, the store may be away."""
+        deadline = time.monotonic() + 5
+        while self.said.count("the sink is") <= self._found and time.monotonic() < deadline:
+            time.sleep(0.05)
+        self._found = self.said.count("the sink is")
+
+    def _begin(self, code: str, target: str, stop: Path) -> None:
+        command = [sys.executable, "-c", code, self.service, target, str(stop)]
+        self._writers.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=fakes.clean_environment({}))
+        )
+
+    def _ship(self, *more: str) -> Program:
+        return fakes.start(
+            self.folder / "shipper.log", "run", "--path", str(self.logs / "*.jsonl"), "--path", str(self.logs / "app.log*"),
+            "--to", self.store.url, "--state", str(self.folder / "state"), "--finished", "delete", *more
+        )  # fmt: skip
+
+    def _something(self, dice: random.Random) -> None:
+        """Let something happen to the store, now and then."""
+        if self.store.process is None:
+            if dice.random() < 0.4:
+                self.store.restart()
+                self.restarts += 1
+            return
+        what = dice.choices(("nothing", "rollover", "down"), (10, 5, 1))[0]
+        if what == "down":
+            (self.store.kill if dice.random() < 0.5 else self.store.stop)()
+        elif what == "rollover":
+            for profile in ("", "_foreign"):
+                status, _ = self.store.call("POST", f"/logs-{self.service}.jsonlog{profile}-test/_rollover")
+                self.rollovers += status == 200
+
+    def _compare(self, written: list[int]) -> dict[str, int]:
+        self.store.call("POST", f"/{self.streams}/_refresh")
+        runs: dict[str, list[int]] = {}
+        for hit in self._hits():
+            source = hit["_source"]
+            runs.setdefault(source.get("run", "foreign"), []).append(
+                source["event"]["sequence"] if "run" in source else source["n"]
+            )
+        lost = doubled = 0
+        for numbers in runs.values():
+            doubled += len(numbers) - len(set(numbers))
+        counts = sorted(len(set(numbers)) for numbers in runs.values())
+        lost = sum(written) - sum(counts)
+        figures = {"written": sum(written), "stored": sum(map(len, runs.values())), "lost": lost, "doubled": doubled,
+                   "kills": self.kills, "restarts": self.restarts, "rollovers": self.rollovers}  # fmt: skip
+        self.say(str(figures))
+        dead = self.folder / "state" / "dead-letters.jsonl"
+        assert not dead.exists() or not dead.read_text(), dead.read_text()[:2000]
+        assert (lost, doubled) == (0, 0), figures
+        assert counts == sorted(written)
+        return figures
+
+    def _hits(self) -> list[Any]:
+        hits: list[Any] = []
+        body = {"size": 5000, "_source": ["run", "event.sequence", "n"], "sort": ["_doc"]}
+        status, answer = self.store.call("POST", f"/{self.streams}/_search?scroll=1m", body)
+        while True:
+            assert status == 200, answer
+            hits += answer["hits"]["hits"]
+            if not answer["hits"]["hits"]:
+                return hits
+            again = {"scroll": "1m", "scroll_id": answer["_scroll_id"]}
+            status, answer = self.store.call("POST", "/_search/scroll", again)
+
+
+def count(store: Server, streams: str) -> int:
+    """How many records there are; -1 while the store is down."""
+    try:
+        store.call("POST", f"/{streams}/_refresh")
+        status, answer = store.call("GET", f"/{streams}/_count")
+    except OSError:
+        return -1
+    return int(answer["count"]) if status == 200 else -1
