@@ -45,6 +45,7 @@ _FORGET = (
     "DELETE FROM reservations WHERE key = ?",
     "DELETE FROM files WHERE key = ?",
 )
+_BY_KEY = ("files", "counts", "reservations")
 _MOVE = "UPDATE files SET offset = ?, line = ?, tail = ?, updated = ? WHERE key = ?"
 _COUNT = f"INSERT INTO counts VALUES (coalesce((SELECT key FROM files WHERE key = ?), ''), ?, ?) {_ADD}"  # noqa: S608
 _COUNT_GONE = f"INSERT INTO counts SELECT '', 'read', ?2 WHERE NOT EXISTS (SELECT 1 FROM files WHERE key = ?1) {_ADD}"  # noqa: S608
@@ -212,6 +213,16 @@ class Checkpoint:
         rows = [(c.position.offset, c.position.line, c.tail, now, c.key) for c in commits]
         counts = [(c.key, fate.value, lines) for c in commits for fate, lines in c.tally.items()]
         self._write((_MOVE, rows), (_COUNT, counts), (_COUNT_GONE, [(c.key, c.lines) for c in commits]))
+
+    def hand_over(self, keys: Sequence[str], to: Checkpoint) -> None:
+        """Move all that is known of some files to another checkpoint; a crash in between leaves it in both."""
+        copies = []
+        for table in _BY_KEY:
+            rows = [row for key in keys for row in self._db.execute(f"SELECT * FROM {table} WHERE key = ?", (key,))]  # noqa: S608
+            if rows:
+                copies.append((f"INSERT OR REPLACE INTO {table} VALUES ({','.join('?' * len(rows[0]))})", rows))  # noqa: S608
+        to._write(*copies)
+        self._write(*((f"DELETE FROM {table} WHERE key = ?", [(key,) for key in keys]) for table in _BY_KEY))  # noqa: S608
 
     def close(self) -> None:
         """Let go of the folder, after a commit that may still be under way."""

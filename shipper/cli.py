@@ -6,6 +6,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,6 +120,7 @@ def run(  # noqa: PLR0913 (one parameter per option)
         from shipper.config import load_settings, suspicious_variables  # noqa: PLC0415
         from shipper.events import Console  # noqa: PLC0415
         from shipper.service import run as serve  # noqa: PLC0415
+        from shipper.service import share_out  # noqa: PLC0415
 
         given: dict[str, Any] = {
             "path": path or None,
@@ -135,13 +137,11 @@ def run(  # noqa: PLR0913 (one parameter per option)
         console = Console()
         for sentence in suspicious_variables():
             console.say(sentence)
-        code = serve(
-            settings,
-            once=once,
-            emit=console,
-            reload=lambda: load_settings(config, given),
-            progress=console.progress if console.is_terminal else None,
-        )
+        ship = partial(serve, settings, once=once, emit=console, reload=lambda: load_settings(config, given))
+        if settings.workers > 1:
+            code = share_out(settings, ship)
+        else:
+            code = ship(progress=console.progress if console.is_terminal else None)
     raise typer.Exit(code)
 
 

@@ -75,6 +75,7 @@ class Files:
         keep_gone_s: How long a file is followed that no name leads to any more: its writer may not know yet.
         gone_max: How many of those are kept until they are read.
         gone_max_s: How long they are kept until they are read: they take room on the disk.
+        holds: Tells by its path whether a file is to be followed; the others belong to other workers.
     """
 
     patterns: tuple[str, ...]
@@ -86,6 +87,7 @@ class Files:
     keep_gone_s: float = _KEEP_GONE_S
     gone_max: int = 256
     gone_max_s: float = 3600.0
+    holds: Callable[[str], bool] | None = None
     tailers: dict[Number, Tailer] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     gone: dict[Tailer, None] = field(default_factory=dict)  # those that no name leads to, the longest gone first
@@ -117,6 +119,9 @@ class Files:
         else:
             paths = paths | self.restless
             view = await asyncio.to_thread(look_at, paths, self.patterns, self.exclude, self._path_of)
+        if self.holds is not None:
+            view.files = {number: seen for number, seen in view.files.items() if self.holds(seen.path)}
+            view.unreadable = {path: why for path, why in view.unreadable.items() if self.holds(path)}
         self._report(view)
         changes = Changes(view)
         for tailer in self._followed(view, everything=paths is None):

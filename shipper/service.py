@@ -47,6 +47,7 @@ from shipper.sinks.interface import Sink
 from shipper.tailer import Reader
 from shipper.transport import Transport
 from shipper.urls import split_urls
+from shipper.workers import ALL, Share, deal_out, supervise
 
 T = TypeVar("T")
 
@@ -66,6 +67,7 @@ def run(
     emit: Emit,
     reload: Callable[[], Settings] | None = None,
     progress: Callable[[str], None] | None = None,
+    share: Share = ALL,
 ) -> int:
     """
     Ship until a signal, or once.
@@ -76,6 +78,7 @@ def run(
         emit: Takes events.
         reload: Reads the settings again at SIGHUP; may raise ConfigError, then they stay as they are.
         progress: Shows how far *once* is; None where nobody looks.
+        share: The files that are this process's own.
 
     Returns:
         The exit code: 0; 1 when *once* left something behind: it was stopped, or a file could not be read; 4 when the
@@ -89,12 +92,31 @@ def run(
     while True:
         _check(settings)
         try:
-            code = asyncio.run(_run(settings, _Ways(figures, reload, progress), once=once))
+            code = asyncio.run(_run(settings, _Ways(figures, reload, progress, share), once=once))
         except ExceptionGroup as group:  # the task group wraps what went wrong in one of its tasks
             raise _first(group) from group
         if isinstance(code, int):
             return code
         settings = code
+
+
+def share_out(settings: Settings, work: Callable[..., int]) -> int:
+    """
+    Run several workers that share the files.
+
+    Args:
+        settings: Checked settings.
+        work: `run` with all of its arguments but `share`.
+
+    Returns:
+        The largest exit code.
+
+    Raises:
+        ConfigError, StoreError: As `run` does.
+    """
+    _check(settings)
+    deal_out(state_folder(settings, absolute_patterns(settings.path, Path.cwd())), settings.workers)
+    return supervise(settings.workers, lambda share: work(share=share))
 
 
 def _check(settings: Settings) -> None:
@@ -138,6 +160,7 @@ class _Ways:
     figures: Figures
     reload: Callable[[], Settings] | None
     progress: Callable[[str], None] | None
+    share: Share
 
 
 async def _run(settings: Settings, ways: _Ways, *, once: bool) -> int | Settings:
@@ -153,14 +176,19 @@ async def _run(settings: Settings, ways: _Ways, *, once: bool) -> int | Settings
     if settings.state is None and not await _wait_for_folder(state.parent, emit=figures, stop=stop):
         figures(NotStarted(f"the folder {state.parent} never appeared"))
         return stop.settings or 0
-    checkpoint = await asyncio.to_thread(Checkpoint, state)
+    if ways.share == ALL:
+        await asyncio.to_thread(deal_out, state, 1)  # there may have been several workers before
+    folder = ways.share.folder(state)
+    checkpoint = await asyncio.to_thread(Checkpoint, folder)
     transport = open_transport(settings, connections=settings.in_flight + 1)
-    report = Report(figures, state, transport.url, state / DEAD_LETTERS)
+    report = Report(figures, folder, transport.url, folder / DEAD_LETTERS)
     if once and settings.once_timeout_s:
         stop.expire_after(settings.once_timeout_s)
     try:
-        async with report.running(settings.metrics, progress=ways.progress if once else None):
-            return await _ship(settings, stop, report, _Parts(patterns, checkpoint, transport), once=once)
+        async with report.running(_metrics_address(settings, ways.share), progress=ways.progress if once else None):
+            return await _ship(
+                settings, stop, report, _Parts(patterns, checkpoint, transport, state, ways.share), once=once
+            )
     finally:
         await transport.close()
         checkpoint.close()
@@ -173,6 +201,8 @@ class _Parts:
     patterns: tuple[str, ...]
     checkpoint: Checkpoint
     transport: Transport
+    state: Path
+    share: Share
 
 
 async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, *, once: bool) -> int | Settings:
@@ -180,10 +210,13 @@ async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, 
     files = Files(
         parts.patterns,
         await asyncio.to_thread(parts.checkpoint.load),
-        exclude=tuple(folder.resolve() for folder in (report.folder, settings.archive) if folder is not None),
+        exclude=tuple(
+            folder.resolve() for folder in (parts.state, report.folder, settings.archive) if folder is not None
+        ),
         reader=Reader(settings.max_line_bytes, _max_open(settings), rules_of(settings)),
         new_epoch=lambda: secrets.token_hex(8),
         emit=figures,
+        holds=parts.share.holds if parts.share.count > 1 else None,
     )
     figures(Started(parts.patterns, transport.url, str(report.folder)))
     report.pipeline = pipeline = Pipeline(
@@ -362,6 +395,14 @@ async def _cancel(task: asyncio.Future[Any]) -> None:
 def _finished(settings: Settings, emit: Emit) -> Finished:
     archive = settings.archive.expanduser().absolute() if settings.archive is not None else None
     return Finished(emit, settings.finished, archive, settings.archive_compression, settings.finished_nolock_s)
+
+
+def _metrics_address(settings: Settings, share: Share) -> str | None:
+    """Return where to serve metrics: each worker at a port of its own."""
+    if settings.metrics is None or not share.index:
+        return settings.metrics
+    host, _, port = settings.metrics.rpartition(":")
+    return f"{host}:{int(port) + share.index if port.isdigit() and port != '0' else port}"
 
 
 def _max_open(settings: Settings) -> int:
