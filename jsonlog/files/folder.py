@@ -70,7 +70,7 @@ class Folder:
         """
         self.make()
         name = PartName(self.service, self.host, pid, run, number, locked=True)
-        fd, path = create_part(self.path, name, self._mode, -1 if self._group is None else self._group)
+        fd, path = create_part(self.path, name, self._mode, -1 if self._group is None else self._group, pid)
         part = Part(move_high(fd), path)
         self._warn_of_strangers(part)
         return part

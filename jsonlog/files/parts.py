@@ -80,11 +80,10 @@ class Parts:
         Raises:
             OSError: It cannot be made.
         """
-        self._stop_if_dead()
-        # The next number first: an attempt that an exception cut off may have left a file of this one behind.
-        number, self.count = self.count, self.count + 1
-        part = self._folder.create(self._pid, self._run, number)
-        self._stop_if_dead()
+        try:
+            part = self._create()
+        except (FileExistsError, FileNotFoundError):  # somebody was in the way at this moment, a forked child perhaps
+            part = self._create()
         self.current = part
         self._begin(part, 0)
         self.look_at = min(time.monotonic() + _LOOK_INTERVAL_S, self._age_at)
@@ -94,6 +93,8 @@ class Parts:
 
     def leave(self, part: Part) -> None:
         """Release a part. A number that is not ours any more is left alone."""
+        if self.is_dead:
+            return
         if self.current is part:
             self.current = None
         if not part.is_ours():
@@ -116,6 +117,14 @@ class Parts:
         self._may_sync = True
         return None
 
+    def _create(self) -> Part:
+        self._stop_if_dead()
+        # The next number first: an attempt that an exception cut off may have left a file of this one behind.
+        number, self.count = self.count, self.count + 1
+        part = self._folder.create(self._pid, self._run, number)
+        self._stop_if_dead()
+        return part
+
     def _begin(self, part: Part, size: int) -> None:
         part.limit = size + (self._policy.max_bytes or _NEVER)
         self._age_at = time.monotonic() + (self._policy.max_age_s or _NEVER)
@@ -124,6 +133,8 @@ class Parts:
         try:
             new = self.open()
         except OSError as exc:  # the old part is still good: a record is worth more than a rotation
+            if self.is_dead:
+                raise
             say(f"cannot rotate {part.path}: {exc.strerror or exc}; it is written on")
             self.current = part
             self._begin(part, part.size)

@@ -131,7 +131,7 @@ def parse_name(name: str) -> PartName | None:
     return part if str(part) == name else None
 
 
-def create_part(directory: str, name: PartName, mode: int, group: int = -1) -> tuple[int, str]:
+def create_part(directory: str, name: PartName, mode: int, group: int = -1, pid: int | None = None) -> tuple[int, str]:
     """
     Create a part and make it visible under its name, already locked.
 
@@ -141,6 +141,7 @@ def create_part(directory: str, name: PartName, mode: int, group: int = -1) -> t
         mode: Permission bits, set whatever the umask is, so that a sidecar's group can read. Where the file system or
             the user's rights do not allow mode or group, the part has others.
         group: Its group, by number; -1: what the system gives it.
+        pid: The process whose part it is; a child that a signal handler forks in the middle must not make it, too.
 
     Returns:
         The descriptor (append only, closed on exec, lock held) and the path. Where the file system knows no `flock`,
@@ -150,7 +151,7 @@ def create_part(directory: str, name: PartName, mode: int, group: int = -1) -> t
         OSError: The directory is gone, full or not writable, or somebody replaced the file while it was made; nothing
             is left behind.
     """
-    pid = os.getpid()
+    pid = os.getpid() if pid is None else pid
     temporary = os.path.join(directory, f".{name}.tmp")  # noqa: PTH118 (a Path costs more than the call it wraps)
     flags = (
         os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOFOLLOW", 0)
@@ -181,7 +182,7 @@ def _give(fd: int, mode: int, group: int) -> None:
 
 
 def _publish(fd: int, temporary: str, path: str, pid: int) -> None:
-    if os.getpid() != pid:  # forked in the middle: it is the parent's
+    if os.getpid() != pid:
         raise OSError(errno.ECHILD, os.strerror(errno.ECHILD))
     os.rename(temporary, path)  # noqa: PTH104
     if _is_replaced(fd, path):

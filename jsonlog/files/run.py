@@ -12,6 +12,8 @@ so between two statements without a call nothing can come.) Rules:
 3. A record that cannot be written uses up its number: the gap proves the loss. The file is cut back to its last whole
    record. Unless the disk is full, the rest is tried once more on a new part.
 4. In a forked child this object is dead: whatever the fork interrupted belongs to the parent, and comes to nothing here.
+5. The lock is taken within a `try` whose `finally` releases it in one call, so that whenever an exception comes it is
+   released exactly once; where this thread did not get it, or it died, that call raises RuntimeError.
 """
 
 from __future__ import annotations
@@ -25,23 +27,25 @@ from collections import deque
 
 from jsonlog.files.parts import Parts
 from jsonlog.files.protocol import new_run
-from jsonlog.files.stderr import say, to_stderr
+from jsonlog.files.stderr import Echo, say, to_stderr
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
 
     from jsonlog.files.folder import Folder
     from jsonlog.files.part import Part
     from jsonlog.files.policy import Policy
 
+_PATIENCE_S = 0.2
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})  # a new part would find no room either
 
 
-class Echo(bytes):
-    """A record that came while this thread was telling stderr something: perhaps made of that, where stderr is logged."""
-
-    __slots__ = ()
+def pass_unowned(exc: RuntimeError) -> None:
+    """Pass over what releasing raises where this thread has no lock; anything else came out of a signal handler."""
+    if exc.args != ("cannot release un-acquired lock",):
+        raise exc
 
 
 class Run:
@@ -58,7 +62,7 @@ class Run:
         waiting: Records that came in during a write.
         is_urgent: Whether one of them has to be flushed.
         is_direct: Whether each record is written at once; else it may wait in the buffer.
-        ends_with_flush: Whether multiprocessing was told to write the buffer at the end of this process.
+        ends_with_flush: Whether multiprocessing was told to write the buffer at its end.
         successors: The run that took over in a forked child, by its pid.
     """
 
@@ -73,17 +77,15 @@ class Run:
         self.name = new_run()
         self.parts = Parts(folder, policy, self.pid, self.name)
         self.waiting: deque[bytes] = deque()
-        self.is_urgent = False
+        self.is_urgent = self.ends_with_flush = False
         self.is_direct = not policy.buffer_bytes
-        self.ends_with_flush = False
         self.successors: dict[int, Run] = {}
         self.policy = policy
         self.take_lock()
         self._begin_ticking = begin_ticking
         self._suffix = f',"run":"{self.name}","event":{{"sequence":'.encode()
         self._in_flight: bytes | None = None
-        self._number = 0
-        self._lost = 0
+        self._number = self._lost = 0
         self._is_busy = policy.syncs
         self._is_speaking = self._is_ticking = False
         self._buffer: list[bytes] = []
@@ -99,14 +101,34 @@ class Run:
         """Become what a forked child has of its parent's run: nothing. The descriptor is closed, never unlocked."""
         self.parts.is_dead = True
         self.waiting.clear()
-        self._in_flight = None
-        self._buffer = []
+        self._in_flight, self._buffer = None, []
         if self.parts.current is not None:
             self.parts.current.close()
-        if not self.is_owned():
-            # The fork may have come while this thread was waiting for the lock, whose holder does not exist here.
-            with contextlib.suppress(RuntimeError):
-                self.lock._release_save()  # type: ignore[attr-defined]  # noqa: SLF001 (as Condition uses it)
+        self.take_lock()
+
+    def wait(self) -> None:
+        """Wait for the lock. Not for ever: a signal handler may fork meanwhile, and the lock's holder not exist in the child."""
+        while not self.lock.acquire(timeout=_PATIENCE_S):
+            pass  # `die` has made another one
+
+    def locked(self, work: Callable[[], Any]) -> Any:
+        """
+        Do some work under the lock, which this thread must not have, and then what came in meanwhile.
+
+        Raises:
+            OSError: As `append`.
+        """
+        try:
+            if not self.lock.acquire(False):
+                self.wait()
+            return work()
+        finally:
+            try:
+                self.lock.release()
+            except RuntimeError as exc:
+                pass_unowned(exc)
+            if self.waiting:
+                self.drain()
 
     def queue(self, line: bytes) -> None:
         """Leave a record to the outer call, which is this thread's."""
@@ -115,19 +137,14 @@ class Run:
     def drain(self) -> None:
         """Write what came in during a write. Looked at without the lock: what comes in later is written by its own call."""
         while self.waiting:
-            with self.lock:
-                while self.waiting:
-                    try:
-                        line = self.waiting[0]
-                    except IndexError:  # a fork emptied it
-                        break
-                    if type(line) is Echo and self._lost:
-                        self._drop_echo()
-                    else:
-                        (self.append if self.is_direct else self.keep)(line, waiting=True)
-                if self.is_urgent:
-                    self.is_urgent = False
-                    self.flush()
+            try:
+                self.wait()
+                self._drain()
+            finally:
+                try:
+                    self.lock.release()
+                except RuntimeError as exc:
+                    pass_unowned(exc)
 
     def append(self, line: bytes, *, waiting: bool = False) -> None:
         """
@@ -233,20 +250,35 @@ class Run:
             False when nothing is left to wait for: it is not called any more.
         """
         syncs = self.policy.sync_interval_s > 0
-        with self.lock:
-            part = self.parts.current
-            if not self._buffer and not (syncs and part is not None and part.size != part.synced):
-                self._is_ticking = False
+        with contextlib.suppress(OSError):  # there is nobody to raise it to
+            if not self.locked(self._tick):
                 return False
-            with contextlib.suppress(OSError):  # there is nobody to raise it to
-                self.flush()
-            part = self.parts.current
-        with contextlib.suppress(OSError):
-            self.drain()
+        part = self.parts.current
         if syncs and part is not None and time.monotonic() >= self._sync_at:
             self._sync_at = time.monotonic() + self.policy.sync_interval_s
             self.parts.sync(part.sync_beside)
         return True
+
+    def _tick(self) -> bool:
+        part = self.parts.current
+        is_synced = not self.policy.sync_interval_s or part is None or part.size == part.synced
+        self._is_ticking = bool(self._buffer) or not is_synced
+        self.flush()
+        return self._is_ticking
+
+    def _drain(self) -> None:
+        while self.waiting:
+            try:
+                line = self.waiting[0]
+            except IndexError:  # a fork emptied it
+                break
+            if type(line) is Echo and self._lost:
+                self._drop_echo()
+            else:
+                (self.append if self.is_direct else self.keep)(line, waiting=True)
+        if self.is_urgent:
+            self.is_urgent = False
+            self.flush()
 
     def _finish(self) -> None:
         """Finish what an exception interrupted, wherever it was: nothing of it, a piece, or all of it may be there."""

@@ -6,6 +6,12 @@ import contextlib
 import sys
 
 
+class Echo(bytes):
+    """A record that came while this thread was telling stderr something: perhaps made of that, where stderr is logged."""
+
+    __slots__ = ()
+
+
 def to_stderr(line: bytes) -> None:
     """Write a line; where there is no stderr it is gone, and nothing is raised."""
     with contextlib.suppress(Exception):
