@@ -1,10 +1,53 @@
-"""Reads what writers left behind, and holds it to the file protocol."""
+"""Runs writers as processes of their own, reads what they left behind, and holds it to the file protocol."""
 
+import contextlib
 import json
+import os
+import subprocess
+import sys
+import textwrap
 from collections import defaultdict
 from pathlib import Path
 
+import pytest
+
 from jsonlog.files.protocol import parse_name
+
+HEAD = """
+import logging, os, signal, sys, threading, time
+import jsonlog
+handler = jsonlog.ProcessFileHandler(sys.argv[1], **eval(sys.argv[2]))
+log = logging.getLogger("torture")
+log.addHandler(handler); log.setLevel("INFO"); log.propagate = False
+"""
+
+
+def command(directory, body, **options):
+    """The command line of a program that logs to *directory* with a handler of these options and runs *body*."""
+    return [sys.executable, "-P", "-c", HEAD + textwrap.dedent(body), str(directory), repr(options)]
+
+
+def run_program(directory, body, *, timeout=60, handler=None, returncode=0, **options):
+    """Run a program to its end; returns what it printed."""
+    done = subprocess.run(
+        command(directory, body, **(handler or {})), capture_output=True, text=True, timeout=timeout, **options
+    )
+    assert done.returncode == returncode, done.stderr
+    return done
+
+
+@contextlib.contextmanager
+def small_disk(place, size):
+    """A tmpfs of this size, where root may mount one; else the test fails in CI, and is skipped elsewhere."""
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place]
+    if os.geteuid() != 0 or subprocess.run(mount, capture_output=True).returncode:
+        absent = pytest.fail if os.environ.get("SHIPPER_REQUIRE_PARTS") == "1" else pytest.skip
+        absent("a small tmpfs cannot be mounted here (root is needed)")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", place], check=True)
 
 
 def read_runs(directory: Path, *, torn_allowed: bool = False) -> dict[str, list[dict]]:
