@@ -13,7 +13,7 @@ help:
 	@echo "                 STORE=opensearch or STORE=elasticsearch sends to a real one; ARGS=--serve stays up"
 	@echo "make test        the whole test suite"
 	@echo "make lint        ruff and mypy --strict"
-	@echo "make torture     the log handler under forks, kills, signals and a full disk, at full size (half an hour)"
+	@echo "make torture     the log handler under forks, kills, signals and a full disk, at full size (10 to 30 minutes)"
 	@echo "make containers  builds the image and brings docker-compose.yml up with podman or Docker"
 	@echo "make lock        writes the two lock files anew from pyproject.toml"
 
@@ -48,7 +48,7 @@ lint: install
 
 # The torture of the handler at full size: 2,000 forked children, 20,000 files against a cleaner, 200,000 calls with signals, ...
 torture: install
-	JSONLOG_TORTURE=full $(BIN)/python -m pytest -q tests/jsonlog_files/test_torture.py $(ARGS)
+	JSONLOG_TORTURE=full $(BIN)/python -m pytest -q -s tests/jsonlog_files/test_torture.py $(ARGS)
 
 containers: install
 	$(BIN)/python -m tests.containers $(ARGS)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jsonlog.files.folder import Folder
     from jsonlog.files.policy import Policy
 
+DIRECTORY, FILE = "directory", "file"
 _LOOK_INTERVAL_S = 1.0
 _NEVER = float("inf")
 
@@ -36,7 +37,18 @@ class Parts:
         is_dead: Whether this is what a forked child has of its parent's run, which opens nothing any more.
     """
 
-    __slots__ = ("_age_at", "_folder", "_may_sync", "_pid", "_policy", "_run", "count", "current", "is_dead", "look_at")
+    __slots__ = (
+        "_age_at",
+        "_folder",
+        "_is_unsynced",
+        "_pid",
+        "_policy",
+        "_run",
+        "count",
+        "current",
+        "is_dead",
+        "look_at",
+    )
 
     def __init__(self, folder: Folder, policy: Policy, pid: int, run: str) -> None:
         self.current: Part | None = None
@@ -48,7 +60,7 @@ class Parts:
         self._pid = pid
         self._run = run
         self._age_at = _NEVER
-        self._may_sync = True
+        self._is_unsynced = {DIRECTORY: False, FILE: False}
 
     @property
     def place(self) -> str:
@@ -88,7 +100,7 @@ class Parts:
         self._begin(part, 0)
         self.look_at = min(time.monotonic() + _LOOK_INTERVAL_S, self._age_at)
         if self._policy.syncs:
-            self.sync(lambda: sync_directory(self._folder.path))
+            self.sync(DIRECTORY, lambda: sync_directory(self._folder.path))
         return part
 
     def leave(self, part: Part) -> None:
@@ -102,19 +114,19 @@ class Parts:
             say(f"the descriptor of {part.path} was {CLOSED}; a new part is opened")
             return
         if self._policy.syncs:
-            self.sync(part.sync)
+            self.sync(FILE, part.sync)
         part.close()
 
-    def sync(self, sync: Callable[[], None]) -> OSError | None:
-        """Sync; what fails is said once, and returned."""
+    def sync(self, what: str, sync: Callable[[], None]) -> OSError | None:
+        """Sync the DIRECTORY or a FILE; what fails is said once, and returned."""
         try:
             sync()
         except OSError as exc:
-            if self._may_sync:
-                self._may_sync = False
-                say(f"cannot sync {self.place}: {exc.strerror or exc}; records may not survive a power cut")
+            if not self._is_unsynced[what]:
+                self._is_unsynced[what] = True
+                say(f"cannot sync the {what} {self.place}: {exc.strerror or exc}; records may not survive a power cut")
             return exc
-        self._may_sync = True
+        self._is_unsynced[what] = False
         return None
 
     def _create(self) -> Part:

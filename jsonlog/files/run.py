@@ -25,7 +25,7 @@ import threading
 import time
 from collections import deque
 
-from jsonlog.files.parts import Parts
+from jsonlog.files.parts import FILE, Parts
 from jsonlog.files.protocol import new_run
 from jsonlog.files.stderr import Echo, say, to_stderr
 
@@ -256,7 +256,7 @@ class Run:
         part = self.parts.current
         if syncs and part is not None and time.monotonic() >= self._sync_at:
             self._sync_at = time.monotonic() + self.policy.sync_interval_s
-            self.parts.sync(part.sync_beside)
+            self.parts.sync(FILE, part.sync_beside)
         return True
 
     def _tick(self) -> bool:
@@ -391,7 +391,7 @@ class Run:
         self._is_busy = self.policy.syncs
         part = self.parts.current
         if part is not None and (self.policy.sync or (self.policy.sync_interval_s and not self._ticks())):
-            failed = self.parts.sync(part.sync)
+            failed = self.parts.sync(FILE, part.sync)
             if failed is not None and self.policy.raise_errors:
                 raise failed
 

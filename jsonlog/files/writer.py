@@ -137,14 +137,13 @@ class PartWriter:
         """
         As `write`, for what comes after `close`, perhaps while the interpreter goes down.
 
-        Daemon threads are frozen then, one of them perhaps while it holds the lock.
+        Daemon threads are frozen then, one of them perhaps with the lock. Others may still wait for it, and would freeze
+        with it: so the old one is waited for, and then left to them.
         """
         run = self._run
         if sys.is_finalizing() and not run.is_owned():
-            if run.lock.acquire(timeout=_PATIENCE_S):
-                run.lock.release()
-            else:
-                run.take_lock()
+            run.lock.acquire(timeout=_PATIENCE_S)
+            run.take_lock()
         self.write(line)
 
     def flush(self) -> None:
