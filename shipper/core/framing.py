@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from io import BytesIO
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Annotated, Any
@@ -32,6 +33,7 @@ from shipper.core.naming import NO_FACTS, Facts, stream_for
 from shipper.core.repair import TIMESTAMP, TIMESTAMP_PATTERN, cut, has_keys_twice, repair, wrap
 
 _first, _last = itemgetter(0), itemgetter(-1)
+_bare = itemgetter(slice(None, -1))  # without its newline
 _OPENED, _CLOSED = {ord("{")}, {ord("}")}
 _BOM = b"\xef\xbb\xbf"
 _BLANK = b" \t\r\0"
@@ -76,7 +78,7 @@ def check(source: Source, start: Position, data: bytes, rules: Rules = RULES, *,
     chunk = Chunk(source, start, end, data[-TAIL_BYTES:])
     pieces = None
     if source.foreign:
-        pieces = _check_foreign(chunk, data, rules, at)
+        pieces = _check_foreign(chunk, data, lines, rules, at)
     elif (piece := _check_own(chunk, data, lines, rules)) is not None:
         pieces = (piece,)
     if pieces is not None:
@@ -104,10 +106,8 @@ def check_cut(chunk: Chunk, head: bytes, rules: Rules = RULES, *, at: str = "") 
 
 
 def _split(data: bytes) -> list[bytes]:
-    lines = data.split(b"\n")
-    if not lines[-1]:
-        lines.pop()  # what follows the last newline is no line
-    return lines
+    """Take lines apart; a BytesIO looks for their ends by `memchr`, which is twice as fast as `bytes.split`."""
+    return list(map(_bare, BytesIO(data))) if data.endswith(b"\n") else data.split(b"\n")
 
 
 def _all_good(data: bytes, lines: list[bytes]) -> bool:
@@ -134,9 +134,8 @@ def _check_own(chunk: Chunk, data: bytes, lines: list[bytes], rules: Rules) -> P
     return Piece(chunk.source, chunk.start.line, lines, len(made)) if _all_good(made, lines) else None
 
 
-def _check_foreign(chunk: Chunk, data: bytes, rules: Rules, at: str) -> tuple[Piece, ...] | None:
+def _check_foreign(chunk: Chunk, data: bytes, lines: list[bytes], rules: Rules, at: str) -> tuple[Piece, ...] | None:
     """Make records of foreign lines by a few passes over all of them; None when they have to be looked at one by one."""
-    lines = _split(data)
     if not _all_good(data, lines) or has_keys_twice(b",".join(lines)):
         return None
     try:
