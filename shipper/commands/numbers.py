@@ -2,13 +2,15 @@
 Asks a store for the numbers of the records it has: Elasticsearch and OpenSearch page by page, the embedded collector in SQL.
 
 Nothing is estimated: a cardinality is not exact, and count, lowest and highest alone do not see one record twice and another
-missing. So every number is looked at, in windows of numbers, which need no open search context and bounded memory.
+missing. So every number is counted, in windows of numbers, which need no open search context and bounded memory; records are
+looked at where a window is not whole.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import sys
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 from urllib.parse import quote
@@ -24,8 +26,7 @@ from shipper.transport import Transport
 
 PATTERN = "logs-*.jsonlog*-*"
 _RUNS_AT_ONCE = 500
-_WINDOW = 5_000  # numbers; a page has twice the room, for those that are there twice
-_PAGE = 10_000
+_ROWS = 5_000  # of one answer of the collector, which gives 10,000 at most
 
 
 class Numbers(Protocol):
@@ -78,11 +79,15 @@ class SearchNumbers:
         transport: The way there.
         pattern: The streams or indices.
         since: Only records that are not older, in seconds since 1970; 0 for all.
+        window: How many numbers are counted at once; stores allow 65,536 buckets.
+        page: The most records of one answer.
     """
 
     transport: Transport
     pattern: str = PATTERN
     since: float = 0.0
+    window: int = 20_000
+    page: int = 10_000
 
     async def refresh(self) -> str:
         """Make everything that was written findable; return why that was not possible."""
@@ -110,37 +115,74 @@ class SearchNumbers:
                 return
 
     async def edges(self, summary: Summary) -> AsyncIterator[Edge]:
-        """Go through all numbers, a window at a time."""
+        """Count all numbers, a window at a time; look at the records of a window only where the count is not what it should be."""
         last: tuple[int, str] | None = None
-        start, width = summary.low, _WINDOW
+        start, width = summary.low, self.window
         while start <= summary.high:
-            page = await self._window(summary.run, start, width)
-            if page.hits.total.value > _PAGE and width > 1:
+            end = min(start + width, summary.high + 1)
+            count, is_once = await self._count(summary.run, start, end)
+            if is_once and count == end - start:
+                if last and last[0] != start - 1:  # the gap before it ends at its first record
+                    end = start + 1
+                    for edge in edges(_records(await self._page(summary.run, start, end)), last)[0]:
+                        yield edge
+                last = None
+            elif count > self.page // 2 and end - start > 1:
                 width = max(1, width // 2)
                 continue
-            found, last = edges(((hit.fields.sequence[0], hit.id) for hit in page.hits.hits), last)
-            for edge in found:
-                yield edge
-            start, width = start + width, _WINDOW
+            else:
+                # With the number before, for the id of a neighbour, unless that one is known from the window before.
+                page = await self._page(summary.run, start if last else start - 1, end)
+                found, last = edges(_records(page), last)
+                for edge in found:
+                    yield edge
+            start, width = (end if count else await self._next(summary.run, end)), self.window
 
-    async def _window(self, run: str, start: int, width: int) -> _Page:
-        query = self._query({"term": {"run": run}}, {"range": {"event.sequence": {"gte": start, "lt": start + width}}})
+    async def _count(self, run: str, start: int, end: int) -> tuple[int, bool]:
+        """Count the records of some numbers, and tell whether each number that is there is there once."""
+        twice = {"histogram": {"field": "event.sequence", "interval": 1, "min_doc_count": 2}}
+        query = self._query(*_numbers(run, start, end))
+        body = {"size": 0, "query": query, "track_total_hits": True, "aggs": {"twice": twice}}
+        answer = json.loads((await self._search(body)).body)
+        self._check(answer.get("timed_out", False), answer.get("_shards", {}).get("failed", 0))
+        buckets = answer.get("aggregations", {}).get("twice", {}).get("buckets", ())
+        return answer["hits"]["total"]["value"], not buckets
+
+    async def _next(self, run: str, start: int) -> int:
+        """Find the lowest number that is there from *start* on, which there is."""
         body = {
-            "size": _PAGE,
-            "query": query,
+            "size": 1,
+            "query": self._query({"term": {"run": run}}, {"range": {"event.sequence": {"gte": start}}}),
+            "_source": False,
+            "docvalue_fields": ["event.sequence"],
+            "sort": [{"event.sequence": "asc"}],
+        }
+        page = self._read(await self._search({**body, "track_total_hits": True}))
+        return page.hits.hits[0].fields.sequence[0] if page.hits.hits else sys.maxsize
+
+    async def _page(self, run: str, start: int, end: int) -> _Page:
+        """Read number and id of the records of some numbers."""
+        body = {
+            "size": self.page,
+            "query": self._query(*_numbers(run, start, end)),
             "_source": False,
             "docvalue_fields": ["event.sequence"],
             "sort": [{"event.sequence": "asc"}],
             "track_total_hits": True,
         }
-        response = await self._search(body)
+        return self._read(await self._search(body))
+
+    def _read(self, response: Response) -> _Page:
         try:
             page = _page.decode(response.body)
         except msgspec.MsgspecError as exc:
             raise SinkUnavailable(f"{self.transport.url}: an answer to a search that cannot be read: {exc}") from exc
-        if page.timed_out or page.shards.failed:
-            raise SinkUnavailable(f"{self.transport.url}: some shards did not answer; try again when all are there")
+        self._check(page.timed_out, page.shards.failed)
         return page
+
+    def _check(self, timed_out: bool, failed: int) -> None:  # noqa: FBT001 (as the answer has it)
+        if timed_out or failed:
+            raise SinkUnavailable(f"{self.transport.url}: some shards did not answer; try again when all are there")
 
     def _query(self, *more: Json) -> Json:
         filters = [{"exists": {"field": "run"}}, *more]
@@ -196,11 +238,11 @@ class CollectorNumbers:
                 "SELECT sequence, id, after, after_id FROM (SELECT sequence, id, lead(sequence) OVER w AS after, "  # noqa: S608
                 f"lead(id) OVER w AS after_id FROM records WHERE {self._where()} AND run = {_text(summary.run)} "
                 f"AND sequence >= {start} WINDOW w AS (ORDER BY sequence, id)) WHERE after <> sequence + 1 "
-                f"ORDER BY sequence, after, id LIMIT {_WINDOW}"
+                f"ORDER BY sequence, after, id LIMIT {_ROWS}"
             )
             for row in rows:
                 yield Edge(*row)
-            if len(rows) < _WINDOW or rows[-1][2] <= start:
+            if len(rows) < _ROWS or rows[-1][2] <= start:
                 return
             start = rows[-1][2]
 
@@ -214,6 +256,14 @@ class CollectorNumbers:
             raise problem(response, f"GET {self.transport.url}/api/sql")
         rows: list[list[Any]] = json.loads(response.body)["rows"]
         return rows
+
+
+def _records(page: _Page) -> Iterator[tuple[int, str]]:
+    return ((hit.fields.sequence[0], hit.id) for hit in page.hits.hits)
+
+
+def _numbers(run: str, start: int, end: int) -> tuple[Json, Json]:
+    return {"term": {"run": run}}, {"range": {"event.sequence": {"gte": start, "lt": end}}}
 
 
 def _text(value: str) -> str:

@@ -15,7 +15,7 @@ from tests.fakes import Part
 from tests.servers import Server
 from tests.shipper.support import Endpoint
 
-COUNT = 12_000  # more than a window of numbers holds
+COUNT = 22_000  # more than a window of numbers holds
 
 
 def record(run: str, number: int) -> bytes:
@@ -75,7 +75,13 @@ def test_elasticsearch_and_opensearch(tmp_path: Path, store: Server) -> None:
 
     run = hurt.name.run
     index = f"logs-{run[:12]}.jsonlog-default"
-    lost = [0, *range(4990, 5011), 9999, COUNT - 1]  # also around the edge of a window, the first and the last
+    lost = [
+        0,
+        *range(4990, 5011),
+        9999,
+        *range(19_998, 20_003),
+        COUNT - 1,
+    ]  # also at the edge of a window, first and last
     _, streams = store.call("GET", f"/_data_stream/{index}")
     backing = streams["data_streams"][0]["indices"][-1]["index_name"]
     actions = [{"delete": {"_index": backing, "_id": f"{hurt.key}-{number:x}"}} for number in lost]
