@@ -22,9 +22,10 @@ from shipper.core.acks import Commit
 from shipper.core.model import Checked, Source
 from shipper.events import Emit, FileFound, FileGone, FileLost, FileTruncated, FileUnreadable, NothingMatches
 from shipper.look import Number, Seen, View, look, look_at
-from shipper.tailer import CHUNK_BYTES, Reader, Tailer
+from shipper.opened import Opened, open_all, still
+from shipper.packed import Survey, Surveys, bare_name
+from shipper.tailer import Reader, Tailer
 
-_HEAD_BYTES = 1024
 _AT_ONCE = 256  # files that are looked into in one go
 _KEEP_GONE_S = 10.0
 A_COPY = "a copy: a file of the same name is followed already"
@@ -46,18 +47,6 @@ class Changes:
     adopted: list[FileState] = field(default_factory=list)
     forgotten: list[str] = field(default_factory=list)
     touched: list[Tailer] = field(default_factory=list)
-
-
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """A file as a look into it found it."""
-
-    seen: Seen
-    head: bytes
-    first_line: bytes
-    part: PartName | None
-    state: FileState | None  # what the checkpoint holds of it
-    file: FileIO | None = None  # its descriptor, kept open while there is room
 
 
 @dataclass(slots=True)
@@ -96,10 +85,13 @@ class Files:
     _by_inode: dict[int, set[str]] = field(default_factory=dict)  # keys of foreign files
     _spoiled: set[str] = field(default_factory=set)  # keys of ours whose lines are not what they were
     _empty: set[str] = field(default_factory=set)
+    _surveys: Surveys = field(init=False)
+    _copies: set[str] = field(default_factory=set)  # compressed files that wait for something
     _linked: set[str] = field(default_factory=set)  # files with further names, under which they may change unnoticed
     _unmatched: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self._surveys = Surveys(self._may_be)
         for state in self.known.values():
             self._index(state)
 
@@ -126,7 +118,7 @@ class Files:
         changes = Changes(view)
         for tailer in self._followed(view, everything=paths is None):
             self._follow(tailer, view.files.get(tailer.number), now, changes)
-        await self._find(view, changes)
+        await self._find(view, changes, everything=paths is None)
         changes.touched = [tailer for tailer in changes.touched if not tailer.dropped]
         return changes
 
@@ -134,12 +126,17 @@ class Files:
     def restless(self) -> set[str]:
         """What has to be looked at again and again, since no change would tell of it."""
         waiting = {tailer.source.path for tailer in self.reader.waiting}
-        return waiting | self._linked | self.unreadable.keys()
+        return waiting | self._linked | self._copies | self.unreadable.keys()
 
     @property
     def is_restless(self) -> bool:
         """Tell whether there is anything that has to be looked at again and again."""
-        return bool(self.reader.waiting or self._linked or self.unreadable or self.gone)
+        return bool(self.reader.waiting or self._linked or self._copies or self.unreadable or self.gone)
+
+    @property
+    def is_surveying(self) -> bool:
+        """Tell whether it is being found out what is in a compressed file."""
+        return self._surveys.busy
 
     def _path_of(self, number: Number) -> str | None:
         tailer = self.tailers.get(number)
@@ -160,12 +157,14 @@ class Files:
             self._look_at_gone(tailer, now)
         elif tailer.part is not None and found.path != tailer.source.path and _stem(found.path) != tailer.source.key:
             self.drop(tailer)  # another file has got the number: files of ours are never renamed
-        elif tailer.rewritten or found.size < tailer.position.offset:
+        elif tailer.packed and found.modified_ns != tailer.modified_ns:
+            self.drop(tailer)  # it is surveyed anew
+        elif tailer.rewritten or (found.size < tailer.position.offset and not tailer.packed):
             self._give_up(tailer, changes)
         else:
             tailer.gone_at = tailer.missed_at = None
             self.gone.pop(tailer, None)
-            tailer.looked(found.size, found.modified_ns)
+            tailer.looked(tailer.size if tailer.packed else found.size, found.modified_ns)
             if found.path != tailer.source.path:
                 self._rename(tailer, found)
                 changes.adopted.append(self.known[tailer.source.key])
@@ -178,20 +177,63 @@ class Files:
         self._by_path[found.path] = tailer
         self._know(replace(self.known[tailer.source.key], path=found.path))
 
-    async def _find(self, view: View, changes: Changes) -> None:
+    async def _find(self, view: View, changes: Changes, *, everything: bool) -> None:
         """Begin to follow what is new: the oldest file first."""
         new = [found for number, found in view.files.items() if found.size and number not in self.tailers]
         new.sort(key=lambda found: found.modified_ns)
-        for start in range(0, len(new), _AT_ONCE):
-            for opened in await asyncio.to_thread(self._open_all, new[start : start + _AT_ONCE]):
+        self._copies -= view.paths
+        self._surveys.looked()
+        if everything:
+            self._surveys.keep(view.files)
+        plain = [found for found in new if not found.packed]
+        for start in range(0, len(plain), _AT_ONCE):
+            for opened in await asyncio.to_thread(self._open_all, plain[start : start + _AT_ONCE]):
                 if isinstance(opened, tuple):
                     self.cannot_read(*opened)
                 elif opened is not None:
                     self._adopt(opened, changes)
+        for found in new:  # after the plain ones, of which it may be a copy
+            if found.packed:
+                self._find_packed(found, changes)
         self._empty -= view.paths
         self._linked -= view.paths
         self._empty.update(found.path for found in view.files.values() if not found.size)
         self._linked.update(found.path for found in view.files.values() if found.names > 1)
+
+    def _may_be(self, packed: Seen) -> list[FileState]:
+        stem = _stem(bare_name(packed.path))
+        return [state for state in self.known.values() if state.foreign or state.key == stem]
+
+    def _find_packed(self, found: Seen, changes: Changes) -> None:
+        """Begin to follow a compressed file, once it is known what is in it and the plain file is not followed any more."""
+        verdict = self._surveys.ask(found)
+        if isinstance(verdict, str):
+            self.cannot_read(found.path, verdict)
+            return
+        self._copies.add(found.path)
+        if verdict is None:
+            return
+        state, waits = self._which(found, verdict)
+        if waits:
+            return
+        self._copies.discard(found.path)
+        content = replace(found, size=verdict.size)
+        part = parse_name(Path(bare_name(found.path)).name)
+        self._adopt(Opened(content, verdict.head, verdict.first_line, part, state, packed=True), changes)
+
+    def _which(self, found: Seen, verdict: Survey) -> tuple[FileState | None, bool]:
+        """Tell which known file a compressed one is, if any, and whether that cannot be told yet."""
+        part = parse_name(Path(bare_name(found.path)).name)
+        if part is not None and part.stem in self._live:
+            return None, True
+        if any(verdict.may_be(state) for state in self._may_be(found)):
+            self._surveys.forget(found)  # a file that was found since, or read on since, may be this one
+            return None, True
+        same = [state for state in verdict.same if state.key not in self._live]
+        if not same:
+            alive = (self._live[state.key] for state in verdict.same)
+            return None, any(tailer.size == verdict.size for tailer in alive)
+        return min(same, key=lambda state: state.inode != found.inode), False
 
     async def read(
         self, tailers: deque[Tailer], wanted: Callable[[Tailer], bool], *, room: int, finish: bool
@@ -236,8 +278,9 @@ class Files:
             del self._by_path[tailer.source.path]
         self.reader.close(tailer)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close all descriptors."""
+        await self._surveys.close()
         for tailer in self.tailers.values():
             self.reader.close(tailer)
 
@@ -270,7 +313,7 @@ class Files:
             self.gone[tailer] = None
             if tailer.file is not None and tailer.grown_to() > tailer.position.offset:
                 self.emit(FileGone(tailer.source.path, tailer.grown_to() - tailer.position.offset))
-        if tailer.file is not None:
+        if tailer.file is not None and not tailer.packed:
             info = os.fstat(tailer.file.fileno())
             if (info.st_size, info.st_mtime_ns) != (tailer.size, tailer.modified_ns):
                 tailer.gone_at = now
@@ -297,47 +340,8 @@ class Files:
         for path, reason in view.unreadable.items():
             self.cannot_read(path, reason)
 
-    def _open_all(self, found: list[Seen]) -> list[_Opened | tuple[str, str] | None]:
-        """Look into files; blocking. A path with a reason stands for one that cannot be read, None for one that is empty."""
-        room = self.reader.room
-        result: list[_Opened | tuple[str, str] | None] = []
-        for seen in found:
-            try:
-                opened = self._open(seen, keep=room > 0)
-            except OSError as exc:
-                result.append((seen.path, exc.strerror or str(exc)))
-            else:
-                room -= opened is not None and opened.file is not None
-                result.append(opened)
-        return result
-
-    def _open(self, seen: Seen, *, keep: bool) -> _Opened | None:
-        file = open(seen.path, "rb", buffering=0)  # noqa: SIM115, PTH123 (kept open beyond this function)
-        try:
-            opened = self._look_into(file, seen.path)
-            # The name of a file of ours cannot change, so it can be opened later.
-            if (
-                opened is not None
-                and keep
-                and (opened.part is None or (opened.state is not None and opened.state.foreign))
-            ):
-                opened = replace(opened, file=file)
-        except BaseException:
-            file.close()
-            raise
-        if opened is None or opened.file is None:
-            file.close()
-        return opened
-
-    def _look_into(self, file: FileIO, path: str) -> _Opened | None:
-        info = os.fstat(file.fileno())
-        seen = Seen(path, info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns)
-        head = file.read(_HEAD_BYTES)
-        if not head:
-            return None
-        part = parse_name(Path(path).name)
-        first = head if b"\n" in head else os.pread(file.fileno(), CHUNK_BYTES, 0)
-        return _Opened(seen, head, first.partition(b"\n")[0], part, self._recognise(file, seen, head, part))
+    def _open_all(self, found: list[Seen]) -> list[Opened | tuple[str, str] | None]:
+        return open_all(found, room=self.reader.room, recognise=self._recognise)
 
     def _recognise(self, file: FileIO, seen: Seen, head: bytes, part: PartName | None) -> FileState | None:
         """Find a file in the checkpoint by what is in it."""
@@ -345,12 +349,12 @@ class Files:
         states = [self.known[key] for key in keys]
         states.sort(key=lambda state: state.device != seen.device)  # device numbers may change at a reboot
         for state in states:
-            if state.head and head.startswith(state.head) and _still(file, seen, state):
+            if state.head and head.startswith(state.head) and still(file, seen, state):
                 return state
         own = self.known.get(part.stem) if part is not None and part.stem not in self._spoiled else None
-        return own if own is not None and _still(file, seen, own) else None
+        return own if own is not None and still(file, seen, own) else None
 
-    def _adopt(self, opened: _Opened, changes: Changes) -> None:
+    def _adopt(self, opened: Opened, changes: Changes) -> None:
         """Begin to follow a file, unless it is followed already under another name."""
         seen, part, state = opened.seen, opened.part, opened.state
         key = state.key if state is not None else part.stem if part is not None else ""
@@ -375,10 +379,11 @@ class Files:
         changes.touched.append(tailer)
         self.emit(FileFound(seen.path, current.position.offset))
 
-    def _tail(self, state: FileState, opened: _Opened) -> Tailer:
+    def _tail(self, state: FileState, opened: Opened) -> Tailer:
         target = self.reader.target_of(opened.first_line, foreign=state.foreign)
         source = Source(state.key, target, state.path, foreign=state.foreign)
-        tailer = Tailer(source, state, None if state.foreign else opened.part, state.position, state.tail)
+        part = None if state.foreign or opened.packed else opened.part
+        tailer = Tailer(source, state, part, state.position, state.tail, packed=opened.packed)
         tailer.looked(opened.seen.size, opened.seen.modified_ns)
         self.tailers[opened.seen.number] = self._live[state.key] = self._by_path[state.path] = tailer
         if opened.file is not None:
@@ -398,11 +403,3 @@ class Files:
 def _stem(path: str) -> str:
     part = parse_name(Path(path).name)
     return part.stem if part is not None else ""
-
-
-def _still(file: FileIO, seen: Seen, state: FileState) -> bool:
-    """Tell whether a file still holds, before the saved offset, what was read of it."""
-    offset = state.position.offset
-    if seen.size < offset:
-        return False
-    return os.pread(file.fileno(), len(state.tail), offset - len(state.tail)) == state.tail

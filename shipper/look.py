@@ -21,8 +21,9 @@ from jsonlog.files.protocol import parse_name
 Number = tuple[int, int]
 """Device and inode."""
 
-COMPRESSED = "compressed files are not read"
-_COMPRESSED = (".gz", ".zst", ".bz2", ".xz", ".zip")
+PACKED = (".gz", ".zst")
+COMPRESSED = "files that are compressed in this way are not read"
+_COMPRESSED = (".bz2", ".xz", ".zip", ".lz4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,11 @@ class Seen:
     size: int
     modified_ns: int
     names: int = 1
+
+    @property
+    def packed(self) -> bool:
+        """Tell whether it is a compressed file."""
+        return self.path.endswith(PACKED)
 
     @property
     def number(self) -> Number:

@@ -28,6 +28,7 @@ from shipper.events import ChunkRead, Committed, Emit, FileDeleted, StateFailed,
 from shipper.failpoints import reach
 from shipper.files import Files
 from shipper.finished import Finished, Ready
+from shipper.limits import Limits
 from shipper.tailer import Tailer
 from shipper.watch import Mode, Watcher
 
@@ -39,29 +40,6 @@ _CLEAN_INTERVAL_S = 1.0
 _PROBE_AT_LEAST_S = 30.0
 _FORGET_INTERVAL_S = 3600.0
 _ROUND_BYTES = 4 * 1024 * 1024  # read in one go in a worker thread
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """
-    What bounds the pipeline.
-
-    Args:
-        batch_bytes, batch_records: How large a request may become.
-        linger_s: The longest that a record waits for others.
-        in_flight: Requests at once.
-        in_flight_bytes: Bytes of lines that have been read and are not acknowledged.
-        poll_interval_s: How often is looked for new lines and files.
-        forget_s: How long the checkpoint remembers a file that is gone.
-    """
-
-    batch_bytes: int = 4 * 1024 * 1024
-    batch_records: int = 10_000
-    linger_s: float = 0.05
-    in_flight: int = 4
-    in_flight_bytes: int = 32 * 1024 * 1024
-    poll_interval_s: float = 0.1
-    forget_s: float = 7 * 86400.0
 
 
 @dataclass(slots=True)
@@ -101,6 +79,7 @@ class Pipeline:
     _watcher: Watcher | None = None
     _look_at: float = 0.0
     _look_at_all: float = 0.0
+    _leaving: asyncio.Task[list[tuple[Tailer, bool]]] | None = None
     _clean_at: float = 0.0
     _forget_at: float = 0.0
     _stopping: bool = False
@@ -117,13 +96,7 @@ class Pipeline:
         self._deliverable.set()
 
     def stop(self, *, wait_for_writers: bool) -> None:
-        """
-        End `run` once everything is acknowledged.
-
-        Args:
-            wait_for_writers: Also wait until no process writes one of our files any more. Otherwise what is written from
-                now on is left for the next start.
-        """
+        """End `run` once everything is acknowledged; what is written from now on is left, but for that of living writers if asked."""
         self._stopping = True
         self._wait_for_writers = wait_for_writers
         self._wake.set()
@@ -164,7 +137,8 @@ class Pipeline:
                         task.cancel()
         finally:
             await self._commit()
-        await self._clean_up()
+        await self._clean_up(wait=True)  # what was under way
+        await self._clean_up(wait=True)
         await self._commit()
 
     async def _read(self, queue: asyncio.Queue[Batch], *, once: bool) -> None:
@@ -172,6 +146,9 @@ class Pipeline:
             max_bytes=self.limits.batch_bytes, max_lines=self.limits.batch_records, linger_s=self.limits.linger_s
         )
         await self._look()
+        while once and self.files.is_surveying:
+            await asyncio.sleep(self.limits.poll_interval_s)
+            await self._look()
         if once:
             self._finish = True
             self._set_goal()
@@ -410,8 +387,8 @@ class Pipeline:
             self._store_fails = False
             self.emit(StateRecovered("checkpoint"))
 
-    async def _clean_up(self) -> None:
-        """Let go of what is finished. This needs no room on the disk, but makes some: the checkpoint forgets it later."""
+    async def _clean_up(self, *, wait: bool = False) -> None:
+        """Let go of what is finished, beside the reading. This makes room on the disk: the checkpoint forgets it later."""
         now = self.clock()
         self._clean_at = now + _CLEAN_INTERVAL_S
         if now >= self._forget_at:
@@ -419,20 +396,27 @@ class Pipeline:
             await self._forget_old()
         if self.finished is None or self.finished.fate == "keep":
             return
-        candidates = [tailer for tailer in self.files.tailers.values() if now >= tailer.probe_at or self._is_ending]
-        ready = [Ready(tailer, tailer.position.offset) for tailer in candidates if self._is_through(tailer)]
-        if ready:
-            reach("deleting")
-        for tailer, is_gone in await asyncio.to_thread(self.finished.let_go, ready):
-            if is_gone:
-                reach("deleted")
-                self.files.drop(tailer)
-                self.files.forget(tailer.source.key)
-                self._forgotten.append(tailer.source.key)
-                self.emit(FileDeleted(tailer.source.path))
-            else:
-                tailer.probe_wait_s = min(_PROBE_AT_LEAST_S, max(_CLEAN_INTERVAL_S, 2 * tailer.probe_wait_s))
-                tailer.probe_at = now + tailer.probe_wait_s
+        if self._leaving is None:
+            candidates = [tailer for tailer in self.files.tailers.values() if now >= tailer.probe_at or self._is_ending]
+            ready = [Ready(tailer, tailer.position.offset) for tailer in candidates if self._is_through(tailer)]
+            if ready:
+                reach("deleting")
+            self._leaving = asyncio.create_task(asyncio.to_thread(self.finished.let_go, ready)) if ready else None
+        if self._leaving is not None and (wait or self._leaving.done()):
+            tried, self._leaving = await self._leaving, None
+            for tailer, is_gone in tried:
+                if is_gone:
+                    reach("deleted")
+                    self._let_go(tailer)
+                else:
+                    tailer.probe_wait_s = min(_PROBE_AT_LEAST_S, max(_CLEAN_INTERVAL_S, 2 * tailer.probe_wait_s))
+                    tailer.probe_at = now + tailer.probe_wait_s
+
+    def _let_go(self, tailer: Tailer) -> None:
+        self.files.drop(tailer)
+        self.files.forget(tailer.source.key)
+        self._forgotten.append(tailer.source.key)
+        self.emit(FileDeleted(tailer.source.path))
 
     async def _forget_old(self) -> None:
         """Have the checkpoint forget files that are gone, and have been for long."""

@@ -38,9 +38,10 @@ from shipper.events import (
 )
 from shipper.files import Files
 from shipper.finished import Finished
+from shipper.limits import Limits
 from shipper.look import absolute_patterns, fixed_folder, look
 from shipper.metrics import Figures
-from shipper.pipeline import Limits, Pipeline
+from shipper.pipeline import Pipeline
 from shipper.report import Report
 from shipper.sinks.detect import Wanted, find_sink
 from shipper.sinks.interface import Sink
@@ -234,11 +235,11 @@ async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, 
         sink = await stop.unless_stopped(wait_for_sink(transport, settings, figures), beside=running)
     except BaseException:
         await _cancel(running)
-        files.close()
+        await files.close()
         raise
     if sink is None and not running.done():
         await _cancel(running)
-        files.close()
+        await files.close()
         if not stop.settings and not stop.expired:
             figures(NotStarted(f"{transport.url} never answered"))
         return stop.settings or (stop.expired or 1 if once else 0)
@@ -252,7 +253,7 @@ async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, 
             figures(account.imbalance)
     if not stop.settings:
         figures(Stopped(figures.tally, pipeline.left))
-    files.close()
+    await files.close()
     if not figures.closes:
         return NOT_CLOSED
     return stop.settings or stop.expired or (1 if once and (files.unreadable or not complete) else 0)

@@ -11,6 +11,7 @@ import os
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from io import FileIO
@@ -22,6 +23,7 @@ from shipper.core.framing import check, check_cut, whole_lines
 from shipper.core.model import ORIGIN, TAIL_BYTES, Checked, Chunk, Position, Refused, Source
 from shipper.core.naming import stream_of
 from shipper.look import Number, Seen
+from shipper.packed import Packed
 
 CHUNK_BYTES = 512 * 1024
 _TURNS = 500
@@ -59,7 +61,8 @@ class Tailer:
     probe_at: float = 0.0  # when to find out next whether its writer has ended
     probe_wait_s: float = 0.0
     skip_to: int = 0  # how far an over-long line has been searched for its end
-    file: FileIO | None = None
+    packed: bool = False  # offsets and size are those of what is in the compressed file
+    file: FileIO | Packed | None = None
 
     @property
     def number(self) -> Number:
@@ -89,12 +92,14 @@ class Tailer:
     def bytes_at(self, offset: int, size: int) -> bytes:
         """Read from the open descriptor."""
         assert self.file is not None
+        if isinstance(self.file, Packed):
+            return self.file.read_at(offset, size)
         return os.pread(self.file.fileno(), size, offset)
 
     def grown_to(self) -> int:
         """Ask the open descriptor how large the file is now."""
         assert self.file is not None
-        return os.fstat(self.file.fileno()).st_size
+        return self.size if self.packed else os.fstat(self.file.fileno()).st_size
 
     def moved(self, found: Seen) -> None:
         """Follow a file to its new name."""
@@ -190,16 +195,18 @@ class Reader:
         if len(data) == block and not whole_lines(data):
             data = self._read_block(tailer, self.max_line_bytes + 1) or b""
             if not whole_lines(data) and len(data) > self.max_line_bytes:
-                return self._pass_over(tailer, data)
+                return _pass_nuls(tailer, data) if data.startswith(b"\0") else self._pass_over(tailer, data)
         size = whole_lines(data)
+        if tailer.packed and not data:
+            self.close(tailer)  # it will not grow
         if not size:
-            return self._last_line(tailer, data, finish=finish) if data else None
+            return self._last_line(tailer, data, finish=finish or tailer.packed) if data else None
         if tailer.position == ORIGIN:  # the first line is known for sure only now
             target = self.target_of(data[: data.find(b"\n")], foreign=tailer.source.foreign)
             tailer.source = replace(tailer.source, target=target)
         return _advance(tailer, self._check(tailer, data[:size]))
 
-    def keep_open(self, tailer: Tailer, file: FileIO) -> None:
+    def keep_open(self, tailer: Tailer, file: FileIO | Packed) -> None:
         """Take over a descriptor."""
         tailer.file = file
         self._open[tailer] = None
@@ -238,7 +245,8 @@ class Reader:
     def _reopen(self, tailer: Tailer) -> bool:
         if tailer.gone_at is not None:
             return False
-        file = open(tailer.source.path, "rb", buffering=0)  # noqa: SIM115, PTH123 (kept open beyond this function)
+        path = tailer.source.path
+        file = Packed(path) if tailer.packed else open(path, "rb", buffering=0)  # noqa: SIM115, PTH123 (kept open)
         info = os.fstat(file.fileno())
         if (info.st_dev, info.st_ino) != tailer.number:  # replaced since the last look
             file.close()
@@ -300,6 +308,17 @@ class Reader:
         reason = f"{DEAD_WRITER}; it has {chunk.size} bytes, only its head is kept here"
         refused = Refused(tailer.source, chunk.start.line, head, reason, offset=chunk.start.offset)
         return _advance(tailer, Checked(chunk, (), (refused,)))
+
+
+def _pass_nuls(tailer: Tailer, data: bytes) -> Checked:
+    """Pass over a run of NULs, which a writer leaves that keeps its offset when its file is truncated; a hole at one go."""
+    start = tailer.position
+    end = start.offset + len(data) - len(data.lstrip(b"\0"))
+    if isinstance(tailer.file, FileIO):
+        with suppress(OSError):  # there is nothing but a hole, or no such thing on this file system
+            end = max(end, os.lseek(tailer.file.fileno(), start.offset, os.SEEK_DATA))
+    tail = b"\0" * min(TAIL_BYTES, end - start.offset)
+    return _advance(tailer, Checked(Chunk(tailer.source, start, Position(end, start.line), tail), ()))
 
 
 def _is_left_behind(tailer: Tailer, end: int) -> bool:

@@ -29,8 +29,9 @@ from shipper.deadletters import DeadLetters
 from shipper.delivery import Delivery
 from shipper.files import Files
 from shipper.finished import Finished
+from shipper.limits import Limits
 from shipper.look import absolute_patterns
-from shipper.pipeline import Limits, Pipeline
+from shipper.pipeline import Pipeline
 from shipper.sinks.elasticsearch import ElasticsearchSink, Server
 from shipper.sinks.http import HttpSink
 from shipper.tailer import Reader
@@ -126,7 +127,8 @@ class Store:
     @property
     def numbers(self) -> list[int]:
         """The `n` of all records, sorted; one that is stored twice is there twice."""
-        return sorted(json.loads(value)["n"] for index in self._indices() for value in index.values())
+        records = [json.loads(value) for index in self._indices() for value in index.values()]
+        return sorted(record["n"] for record in records if "n" in record)
 
     def rollover(self) -> None:
         """Give each stream a new write index, in which no id is taken."""
@@ -134,7 +136,8 @@ class Store:
             indices.append({})
 
     def _indices(self) -> list[dict[str, bytes]]:
-        return [index for indices in self.streams.values() for index in indices]
+        # Requests are answered in threads of their own: each copy is one step.
+        return [dict(index) for indices in list(self.streams.values()) for index in list(indices)]
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         carries = request.method == "POST" and bool(request.content) and request.url.path in ("/", "/_bulk")
@@ -309,7 +312,7 @@ class World:
             yield pipeline
             assert not self.imbalances(checkpoint)
         finally:
-            files.close()
+            await files.close()
             await transport.close()
             checkpoint.close()
 

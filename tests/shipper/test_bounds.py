@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from shipper.events import DeadLettered, Settled, SinkFailed
-from shipper.pipeline import Limits
+from shipper.limits import Limits
 from tests.fakes import (
     QUICK,
     World,

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import resource
 import shutil
+import sqlite3
 import stat
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +18,7 @@ import pytest
 
 from shipper.checkpoint import Checkpoint
 from shipper.events import FileUnreadable
+from shipper.limits import Limits
 from shipper.look import absolute_patterns, fixed_folder, look
 from shipper.tailer import DEAD_WRITER
 from tests.fakes import Part, World, append, line, lines, until
@@ -284,11 +287,11 @@ def test_new_files_are_in_the_checkpoint_before_they_are_sent(world: World) -> N
     assert known == [["0000000000000001"]]
 
 
-def test_compressed_files_are_named_and_left(world: World) -> None:
-    """A compressed file in the pattern is said, and nothing of it is sent."""
-    (world.folder / "a.log.gz").write_bytes(b"\x1f\x8b whatever")
+def test_files_that_cannot_be_unpacked_are_named_and_left(world: World) -> None:
+    """A file that is compressed in a way nobody unpacks here is said, and nothing of it is sent."""
+    (world.folder / "a.log.bz2").write_bytes(b"BZh whatever")
     world.once()
-    assert "compressed files are not read" in str(world.seen(FileUnreadable)[0])
+    assert "compressed in this way are not read" in str(world.seen(FileUnreadable)[0])
     assert not world.store.requests
 
 
@@ -313,3 +316,96 @@ def test_a_look_survives_what_it_meets(tmp_path: Path) -> None:
     view = look([str(tmp_path / "*")], (tmp_path / ".shipper",))
     assert [seen.path for seen in view.files.values()] == [str(tmp_path / "file")]
     assert set(view.unreadable) <= {str(tmp_path / "loop")}
+
+
+def test_output_of_its_own_is_never_input(world: World) -> None:
+    """A file that standard output or error leads to is not read, wherever it lies and by whatever name."""
+    append(world.folder / "a.log", line(1))
+    own = world.folder / "own.log"
+    own.write_bytes(line(2))
+    os.link(own, world.folder / "other.log")
+    kept = os.dup(2)
+    fd = os.open(own, os.O_WRONLY | os.O_APPEND)
+    try:
+        os.dup2(fd, 2)
+        world.once()
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(fd)
+    assert world.store.numbers == [1]
+
+
+def test_a_new_device_number_is_no_new_file(world: World) -> None:
+    """Device numbers change at a reboot; files are known again all the same, and nothing is sent twice."""
+    append(world.folder / "a.log", lines(range(5)))
+    part = Part(world.folder, lines(range(5, 8)))
+    world.once()
+    with sqlite3.connect(world.state / "checkpoint.sqlite") as db:
+        db.execute("UPDATE files SET device = device + 1")
+    db.close()
+    append(world.folder / "a.log", lines(range(10, 12)))
+    part.write(lines(range(12, 14)))
+    world.once()
+    assert world.store.numbers == [*range(8), *range(10, 14)]
+    assert set(world.store.sent.values()) == {1}
+
+
+def test_a_stale_handle_is_opened_again(world: World) -> None:
+    """A descriptor that a network file system has made stale is given up, and the file is read on through a new one."""
+
+    async def program() -> None:
+        append(world.folder / "a.log", lines(range(3)))
+        async with world.running() as pipeline:
+            await world.shipped(range(3))
+            (tailer,) = pipeline.files.tailers.values()
+            stale = tailer.file.fileno()
+            nowhere = os.open(world.folder, os.O_RDONLY)  # reading it fails, as reading a stale handle does
+            os.dup2(nowhere, stale)
+            os.close(nowhere)
+            append(world.folder / "a.log", lines(range(3, 6)))
+            await world.shipped(range(6))
+        assert set(world.store.sent.values()) == {1}
+
+    ship(program())
+
+
+def test_a_large_backlog_does_not_hold_up_live_files(world: World) -> None:
+    """A line of a small file arrives while most of a backlog is still to be read; older files come first."""
+    world.limits = Limits(
+        poll_interval_s=0.01, linger_s=0, batch_bytes=256 * 1024, in_flight_bytes=1024 * 1024, in_flight=1
+    )
+    for number in range(2):
+        append(world.folder / f"big{number}.log", line(number, pad="x" * 1000) * 20_000)
+    order: list[str] = []
+
+    def slow(request: object) -> object:
+        response = world.store.take(request)
+        order.extend(record["log"]["file"]["path"] for record in map(json.loads, last_of_each(request)))
+        return response
+
+    def last_of_each(request: object) -> list[bytes]:
+        body = request.content.split(b"\n")  # type: ignore[attr-defined]
+        return [body[1], body[-2]]
+
+    world.store.down = slow  # type: ignore[assignment]
+
+    async def program() -> None:
+        async with world.running():
+            await until(lambda: order, "the first batch")
+            append(world.folder / "small.log", line(7))
+            await until(lambda: any(path.endswith("small.log") for path in order), "the small file")
+            assert len(world.store.records) < 30_000
+            await until(lambda: len(world.store.records) == 40_001, "all")
+
+    ship(program())
+    assert {Path(path).name for path in order} == {"big0.log", "big1.log", "small.log"}
+
+
+def test_older_files_come_first(world: World) -> None:
+    """Of files that are found together, the one that was written to first is read first, whatever its name."""
+    for age, name in enumerate(("c.log", "a.log.10", "b.jsonl", "a.log.2")):
+        append(world.folder / name, line(age))
+        os.utime(world.folder / name, (1_700_000_000 + age,) * 2)
+    world.once()
+    assert [json.loads(record)["n"] for record in world.store.records.values()] == [0, 1, 2, 3]

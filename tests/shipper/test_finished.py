@@ -40,7 +40,7 @@ def test_a_part_goes_only_when_it_is_finished(world: World) -> None:
         async with world.running() as pipeline:
             await until(lambda: world.slept, "an attempt")
             part.end()
-            await pipeline._clean_up()
+            await pipeline._clean_up(wait=True)
             assert part.path.exists()
             world.store.down = None
             await world.shipped(range(6))
@@ -48,7 +48,7 @@ def test_a_part_goes_only_when_it_is_finished(world: World) -> None:
             living = Part(world.folder, lines(range(6, 9)))
             await world.shipped(range(9))
             for _ in range(3):
-                await pipeline._clean_up()
+                await pipeline._clean_up(wait=True)
             assert living.path.exists()
             living.end()
 
@@ -82,7 +82,7 @@ def test_a_part_that_is_not_what_was_acknowledged_stays(world: World, change: st
             if change == "replaced":
                 part.path.write_bytes(lines(range(3)))
             pipeline.finished.fate = "delete"
-            await pipeline._clean_up()
+            await pipeline._clean_up(wait=True)
 
     asyncio.run(program())
     assert part.path.exists() == (change != "unlinked")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 from shipper.errors import StoreFull
-from shipper.events import FileTruncated
+from shipper.events import FileGone, FileLost, FileTruncated
+from shipper.limits import Limits
 from tests.fakes import Part, World, append, line, lines, say, until
 
 
@@ -270,3 +272,79 @@ def test_the_folder_disappears_and_comes_back(world: World) -> None:
     world.once()
     assert world.store.numbers == list(range(12))
     assert set(world.store.sent.values()) == {1}
+
+
+def test_a_writer_that_keeps_its_offset_over_a_truncation(world: World) -> None:
+    """It leaves a run of NULs, longer than any line may be, before its next line: that line arrives, and nothing else."""
+
+    async def program() -> None:
+        log = world.folder / "a.log"
+        with log.open("wb") as writer:
+            writer.write(lines(range(2000)))
+            writer.flush()
+            async with world.running():
+                await world.shipped(range(2000))
+                for round_ in range(1, 4):
+                    os.truncate(log, 0)
+                    writer.seek(round_ * 3_000_000_000 if round_ > 1 else 5_000_000)
+                    writer.write(lines(range(round_ * 10_000, round_ * 10_000 + 5)))
+                    writer.flush()
+                    expected = [n for r in range(1, round_ + 1) for n in range(r * 10_000, r * 10_000 + 5)]
+                    await world.shipped([*range(2000), *expected])
+
+    ship(program())
+    assert not world.dead
+    assert set(world.store.sent.values()) == {1}
+
+
+@pytest.mark.parametrize("bound", ["number", "age", "closed"])
+def test_a_deleted_file_is_read_to_its_end_within_bounds(world: World, bound: str) -> None:
+    """While the store is down, what was deleted is kept open; beyond the bounds the oldest is let go of, and that is said."""
+
+    async def program() -> None:
+        world.limits = Limits(poll_interval_s=0.01, linger_s=0, in_flight_bytes=64 * 1024, batch_bytes=1024)
+        world.max_open = 1 if bound == "closed" else 100
+        big = [line(number, pad="x" * 1000) * 300 for number in range(4)]
+        world.store.down = say(503)
+        async with world.running() as pipeline:
+            files = pipeline.files
+            for number, data in enumerate(big):
+                append(world.folder / f"{number}.log", data)
+                await until(lambda: len(files.tailers) == number + 1, "the file to be followed")  # noqa: B023
+            for number in range(4):
+                (world.folder / f"{number}.log").unlink()
+            await until(lambda: len(files.gone) + len(world.seen(FileLost)) >= 4, "the removals to be noticed")
+            if bound == "number":
+                files.gone_max = 1
+            elif bound == "age":
+                files.gone_max_s = 0.1
+            await until(lambda: world.seen(FileLost), "the message")
+            world.store.down = None
+            pipeline.files.gone_max_s = 3600.0
+            await until(lambda: pipeline._acks.idle and not any(t.fresh for t in files.tailers.values()), "the rest")
+
+    ship(program())
+    assert all(lost.left > 0 for lost in world.seen(FileLost))
+    assert len(world.seen(FileLost)) < 4 or bound == "age"
+    arrived = [number for number in range(4) if world.store.numbers.count(number) == 300]
+    lost = {Path(lost.path).name for lost in world.seen(FileLost)}
+    assert {f"{number}.log" for number in range(4) if number not in arrived} == lost
+
+
+def test_a_deleted_file_is_read_on_after_the_outage(world: World) -> None:
+    """All of it arrives, and it is said that it was deleted with so much unread."""
+
+    async def program() -> None:
+        world.limits = Limits(poll_interval_s=0.01, linger_s=0, in_flight_bytes=64 * 1024, batch_bytes=1024)
+        world.store.down = say(503)
+        async with world.running() as pipeline:
+            append(world.folder / "a.log", b"".join(line(number, pad="x" * 1000) for number in range(5000)))
+            await until(lambda: world.slept, "an attempt")
+            (world.folder / "a.log").unlink()
+            await until(lambda: world.seen(FileGone), "the message")
+            world.store.down = None
+            await world.shipped(range(5000))
+            await until(lambda: not pipeline.files.tailers, "the file to be let go of")
+
+    ship(program())
+    assert not world.seen(FileLost)

@@ -15,8 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shipper.events import WatchingFailed
+from shipper.limits import Limits
 from shipper.look import folders_of, matches
-from shipper.pipeline import Limits
 from shipper.watch import is_remote
 from tests.fakes import Part, World, append, line, lines, until
 
