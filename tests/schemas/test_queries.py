@@ -199,5 +199,9 @@ def test_the_rescued_and_the_wrapped_are_found(store, unique_service):
     """What the shipper had to put aside is text, and is found by the words in it."""
     with Stream(store, unique_service) as stream:
         stream.create({"1": example("formatter", "relay", "handler", "shipper"), "2": MINIMAL})
-        for question in ("shipper.rescued.json:user", "event.original:order", "shipper.rescued.field:extra.user"):
+        for question in (
+            'shipper.rescued.json:"extra.user"',
+            "event.original:order",
+            "shipper.rescued.field:extra.user",
+        ):
             assert stream.ids({"query_string": {"query": question}}) == {"1"}, json.dumps(question)
