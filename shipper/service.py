@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import resource
@@ -90,6 +91,8 @@ def run(
         StoreError: The checkpoint cannot be used.
     """
     figures = Figures(emit)
+    gc.collect()
+    gc.freeze()  # what the imports made stays: no need to look at it again and again
     while True:
         _check(settings)
         try:
