@@ -8,6 +8,8 @@ sender named none, labels, static fields; its redaction, names and order.
 
 from __future__ import annotations
 
+import os
+
 import orjson
 
 from jsonlog.record.build import SENT
@@ -34,15 +36,15 @@ def adopt(
     Give the line of a record that has been formatted already.
 
     Args:
-        record: A LogRecord with the attribute `jsonlog_sent`: the line, and the formatter that made it, if that was in
-            this process.
+        record: A LogRecord with the attribute `jsonlog_sent`: the line, and the mark of the formatter that made it if
+            that was in the same process.
         formatter: The one that is asked; what it has made itself is taken as it is.
         options: Of *formatter*.
         bounds: What is cut.
         edit: The hook of a subclass.
     """
     line, maker = record.__dict__[SENT]
-    if maker is formatter or not (edit or _adds(options)):
+    if maker == mark_of(formatter) or not (edit or _adds(options)):
         return bytes(line)
     tags: set[str] = set()
     sender = orjson.loads(line).get("sender")
@@ -56,6 +58,11 @@ def adopt(
 
     fields = finish(read, record, options, bounds, tags, edit=edit)
     return orjson.dumps({**fields, "sender": sender} if sender else fields)
+
+
+def mark_of(formatter: object) -> str:
+    """Tell a formatter from any other, also of other processes, by a text that can be pickled."""
+    return f"{os.getpid()}.{id(formatter)}"
 
 
 def _adds(options: Options) -> bool:

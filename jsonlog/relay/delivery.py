@@ -15,7 +15,6 @@ import select
 import threading
 import time
 
-from jsonlog.files.folder import Folder
 from jsonlog.files.policy import Policy
 from jsonlog.files.protocol import move_high
 from jsonlog.files.stderr import say
@@ -26,6 +25,7 @@ from jsonlog.relay.wire import Refused
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from jsonlog.files.folder import Folder
     from jsonlog.relay.place import Place
 
 _FIRST_S, _MOST_S = 0.1, 10.0
@@ -41,21 +41,20 @@ class Delivery:
 
     Args:
         place: Where the records go.
-        service: What the names of the parts begin with.
-        host: The second piece of these names.
+        folder: The spool, as the writer sees it.
     """
 
-    def __init__(self, place: Place, *, service: str, host: str) -> None:
+    def __init__(self, place: Place, folder: Folder) -> None:
         self.pid = os.getpid()
         self.refused = 0
         self._place = place
         self._segment_bytes = min(_MAX_SEGMENT_BYTES, place.max_spool_bytes // _SEGMENTS)
-        folder = Folder(place.spool, mode=0o600, group=None, directory_mode=0o700)
-        folder.service, folder.host = service, host
         folder.make()
         self._writer = PartWriter(folder, Policy(max_bytes=self._segment_bytes))
         self._own = SpooledRun(place.spool, self._writer.run)
-        self._owner = claim(place.spool, self._writer.run)
+        self._owner: int | None = None
+        with contextlib.suppress(OSError):  # no locks here, so nobody can take over from anybody
+            self._owner = claim(place.spool, self._writer.run)
         self._adopted: tuple[SpooledRun, int] | None = None
         self._link: Link | None = None
         self._wakes, self._waker = map(move_high, os.pipe())
@@ -111,7 +110,7 @@ class Delivery:
             try:
                 self._work()
                 self._wait_s = 0.0
-            except (OSError, Refused) as exc:
+            except Exception as exc:  # noqa: BLE001 (the thread must not end: records would pile up without a word)
                 self._hang_up()
                 self._tell(exc)
                 self._wait_s = min(_MOST_S, max(_FIRST_S, 2 * self._wait_s))
@@ -209,10 +208,8 @@ class Delivery:
 
     def _tell(self, exc: Exception) -> None:
         """Say once why nothing is delivered."""
-        why = (
-            str(exc)[:500] if isinstance(exc, Refused) else f"{exc.strerror or exc}" if isinstance(exc, OSError) else ""
-        )
-        if why and why != self._told:
+        why = str(exc)[:500] if isinstance(exc, Refused) else str(getattr(exc, "strerror", None) or repr(exc))
+        if why != self._told:
             self._told = why
             verb = "does not take what is sent" if isinstance(exc, Refused) else "cannot be reached"
             say(f"{self._where()} {verb}: {why}; records are kept in {self._place.spool}")

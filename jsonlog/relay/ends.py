@@ -28,6 +28,10 @@ if TYPE_CHECKING:
         ends_first: int
         """Holders with a lower number finish before the others."""
 
+        @property
+        def waits_for_children(self) -> bool:
+            """Whether child processes bring it records."""
+
         def drain(self, deadline: float) -> None:
             """Wait until what it holds now has gone on, or until the deadline (of `time.monotonic`)."""
 
@@ -58,9 +62,21 @@ def watch(holder: Holder) -> None:
 
 def finish_all() -> None:
     """Let all holders finish, within one deadline for all of them."""
+    holders = sorted(_holders, key=lambda one: one.ends_first)
+    if any(holder.waits_for_children for holder in holders):
+        _join_children()
     deadline = time.monotonic() + EXIT_S
-    for holder in sorted(_holders, key=lambda one: one.ends_first):
+    for holder in holders:
         holder.finish(deadline)
+
+
+def _join_children() -> None:
+    """Wait for the children that multiprocessing is about to wait for anyway: what they still send is to be read."""
+    from multiprocessing import active_children  # noqa: PLC0415 (there is such a queue)
+
+    for child in active_children():
+        if not child.daemon:
+            child.join()
 
 
 def drain_at_sigterm() -> None:

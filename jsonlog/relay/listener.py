@@ -72,6 +72,11 @@ class QueueListener(logging.handlers.QueueListener):
         self._thread: threading.Thread | None = None
         _listeners[id(queue)] = self
 
+    @property
+    def waits_for_children(self) -> bool:
+        """Whether this thread has to go on until the child processes have ended."""
+        return self._crosses and self._thread is not None and self._pid == os.getpid()
+
     def start(self) -> None:
         """Start the thread; a second call does nothing. In a process that is ending records are handed on without one."""
         with self._guard:

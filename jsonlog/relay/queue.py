@@ -66,6 +66,7 @@ class QueueHandler(logging.handlers.QueueHandler):
     """
 
     ends_first = 0
+    waits_for_children = False
     queue: Any
 
     def __init__(
@@ -245,8 +246,12 @@ class QueueHandler(logging.handlers.QueueHandler):
         peer = self._peer
         if peer is not None and peer.stopped:
             peer.handle(record)
-        else:
+            return
+        try:
             self.enqueue(record)
+        except Exception:
+            self.dropped += 1  # a queue that was closed
+            raise
 
     def _waited(self, record: logging.LogRecord) -> bool:
         if self._patience_s <= 0:

@@ -45,6 +45,8 @@ class Receiver:
         self.store = store
         self.connections: set[Connection] = set()
         self.refused = 0
+        self.lingering = 0
+        """Connections that were refused, and have a moment to read why."""
         self._told: dict[str, float] = {}
 
     @property
@@ -76,7 +78,7 @@ class Connection(asyncio.Protocol):
         self._frames = Frames(MAX_HELLO_BYTES)
         self._nonce = secrets.token_hex(16) if receiver.options.token else ""
         self._is_welcome = False
-        self._is_over = False
+        self._is_over = self._is_lingering = False
         self._acknowledged = 0
         self._since = time.monotonic()
         self._who = ""
@@ -92,11 +94,15 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         self._who = _name_of(transport)
         receiver = self._receiver
-        is_full = len(receiver.connections) >= receiver.options.max_connections
-        receiver.connections.add(self)
-        if is_full:
-            self._refuse(f"there are {receiver.options.max_connections} connections already; try again later")
+        most = receiver.options.max_connections
+        if receiver.lingering > most:  # a flood: not even a word
+            self._is_over = True
+            transport.abort()
             return
+        if len(receiver.connections) >= most:
+            self._refuse(f"there are {most} connections already; try again later")
+            return
+        receiver.connections.add(self)
         nonce = {"nonce": self._nonce} if self._nonce else {}
         transport.write(message(jsonlog=VERSION, max_line_bytes=receiver.options.max_line_bytes, **nonce))
 
@@ -125,6 +131,8 @@ class Connection(asyncio.Protocol):
         self._is_over = True
         self._frames = Frames(0)
         self._receiver.connections.discard(self)
+        self._receiver.lingering -= self._is_lingering
+        self._is_lingering = False
 
     def look(self, now: float) -> None:
         """End it if it does not say hello, or leaves a line unfinished for too long."""
@@ -172,8 +180,10 @@ class Connection(asyncio.Protocol):
 
     def _refuse(self, why: str) -> None:
         """Say why and hang up, a moment later: to close with bytes unread would take the answer away from the other side."""
-        self._is_over = True
+        self._is_over = self._is_lingering = True
         self._frames = Frames(0)
+        self._receiver.connections.discard(self)
+        self._receiver.lingering += 1
         self._receiver.refused += 1
         self._receiver.tell(self._who, why)
         self._transport.write(message(error=why))

@@ -7,6 +7,8 @@ import os
 import threading
 import weakref
 
+from jsonlog.files.folder import Folder
+from jsonlog.files.stderr import to_stderr
 from jsonlog.formatter import JsonFormatter
 from jsonlog.relay.delivery import Delivery
 from jsonlog.relay.ends import watch
@@ -39,9 +41,11 @@ class SocketHandler(logging.Handler):
 
     Raises:
         ValueError: An argument is of the wrong kind; names it.
+        OSError: The spool cannot be made.
     """
 
     ends_first = 2  # after the queues that bring it records
+    waits_for_children = False
 
     def __init__(
         self,
@@ -57,6 +61,7 @@ class SocketHandler(logging.Handler):
         self._place = Place.checked(host, port, spool, token or os.environ.get("JSONLOG_TOKEN"), max_spool_bytes)
         if isinstance(drain_s, bool) or not isinstance(drain_s, (int, float)) or not 0 <= drain_s <= 3600:
             raise ValueError(f"SocketHandler: 'drain_s' must be seconds, 0 to 3600, got {drain_s!r}")
+        self._folder().make()
         super().__init__(level)
         self._drain_s = drain_s
         self._delivery: Delivery | None = None
@@ -97,6 +102,7 @@ class SocketHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Put one record into the spool; errors go to `logging.Handler.handleError`, never into the application."""
+        line = b""
         try:
             line = self._format(record)
             delivery = self._delivery
@@ -105,6 +111,8 @@ class SocketHandler(logging.Handler):
             delivery.put(line)
         except Exception:  # noqa: BLE001 (a log call must not raise into the application)
             self.handleError(record)
+            if line:
+                to_stderr(line)
 
     def drain(self, deadline: float) -> None:
         """Do nothing: what is in the spool outlives the process."""
@@ -127,9 +135,14 @@ class SocketHandler(logging.Handler):
             self._start_over()
         with self._guard:
             if self._delivery is None:
-                self._delivery = Delivery(self._place, service=self._service, host=self._host)
+                folder = self._folder()
+                folder.service, folder.host = self._service, self._host
+                self._delivery = Delivery(self._place, folder)
                 watch(self)
             return self._delivery
+
+    def _folder(self) -> Folder:
+        return Folder(self._place.spool, mode=0o600, group=None, directory_mode=0o700)
 
     def _start_over(self) -> None:
         """Begin anew, at construction and in a forked child, to which nothing of the parent's connection and run belongs."""

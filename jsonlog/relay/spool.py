@@ -83,10 +83,11 @@ class SpooledRun:
         self._read = self._acknowledged
 
     def delete(self) -> None:
-        """Delete what is left of the run, after all of it was acknowledged."""
+        """Delete what is left of the run, after all of it was acknowledged; a part that has not been read stays."""
         self.close()
-        for _, name in _parts(self._directory).get(self.run, []):
-            _unlink(self._directory, name)
+        for part, name in _parts(self._directory).get(self.run, []):
+            if part <= self._part:
+                _unlink(self._directory, name)
         _unlink(self._directory, f".{self.run}{_OWNER}")
 
     def close(self) -> None:

@@ -24,6 +24,7 @@ from jsonlog.record.build import (
     split_time,
 )
 from jsonlog.record.exceptions import find_exception
+from jsonlog.record.sent import mark_of
 from jsonlog.record.text import Bounds, safe_text
 from jsonlog.record.values import Careful
 
@@ -65,7 +66,7 @@ def keep(record: logging.LogRecord, line: bytes, formatter: JsonFormatter) -> lo
     if info is not None and type(info) is not tuple:  # True means the exception that is being handled here and now
         exc = find_exception(info)
         facts["exc_info"] = None if exc is None else (type(exc), exc, exc.__traceback__)
-    facts[SENT] = (line, formatter)
+    facts[SENT] = (line, mark_of(formatter))
     return kept
 
 

@@ -252,3 +252,20 @@ def test_what_cannot_be_unpickled_costs_itself_alone(tmp_path):
     done = run(tmp_path, HEAD + textwrap.dedent(body))
     assert [r["message"] for r in records(tmp_path / "logs")] == ["good"]
     assert "No module named 'only_here'" in done.stderr
+
+
+def test_children_that_nobody_joined_are_read_until_they_end(tmp_path):
+    """The parent's main code is over while its children still log to its thread: Python waits for them, and so does it."""
+    body = """
+    def late(queue):
+        log = begin(queue)
+        for i in range(50): log.info("n %d", i); time.sleep(0.02)
+    if __name__ == "__main__":
+        context = multiprocessing.get_context("fork")
+        queue = context.Queue()
+        listener = jsonlog.QueueListener(queue, jsonlog.ProcessFileHandler(sys.argv[1]))
+        listener.start()
+        context.Process(target=late, args=(queue,)).start()
+    """
+    run(tmp_path, HEAD + textwrap.dedent(body))
+    assert [r["message"] for r in records(tmp_path / "logs")] == [f"n {n}" for n in range(50)]

@@ -1,15 +1,20 @@
 """A queue and a thread in one process: nothing of a record is lost on the way, and nothing hangs."""
 
+import importlib.util
+import json
 import logging
 import logging.handlers
 import os
+import pickle
 import queue
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
 import threading
 import time
+import urllib.request
 
 import pytest
 
@@ -108,6 +113,27 @@ def test_handlers_that_are_not_ours_stand_beside_and_get_the_whole_record(tmp_pa
     assert "quiet" not in text
     assert [record["message"] for record in records(tmp_path / "logs")] == ["quiet 1", "loud [1]"]
     assert seen == [("quiet 1", (1,), None, "ann"), ("loud [1]", ([1, 2],), KeyError, "bob")]
+
+
+def test_a_handler_that_pickles_can_pickle_the_record(tmp_path, log):
+    """The standard `SocketHandler` behind our queue: what travels with the record is plain."""
+    pickled = []
+
+    class Pickles(logging.handlers.SocketHandler):
+        def emit(self, record):
+            pickled.append(pickle.loads(self.makePickle(record)[4:]))
+
+    log.addHandler(jsonlog.QueueHandler(handlers=[ours(tmp_path), Pickles("127.0.0.1", 1)]))
+    try:
+        raise ValueError("declined")
+    except ValueError:
+        log.exception("charge %d failed", 17, extra={"user": "ann"})
+    log.handlers[0].close()
+    assert pickled[0]["msg"] == "charge 17 failed"
+    assert "ValueError: declined" in pickled[0]["exc_text"]
+    (line,) = records(tmp_path / "logs")
+    copied = jsonlog.JsonFormatter(service="shop").format(logging.makeLogRecord(pickled[0]))
+    assert json.loads(copied)["exc"] == line["exc"]
 
 
 def test_a_handler_below_whose_level_a_record_is_gets_it_only_where_that_was_asked_for(tmp_path, log):
@@ -498,6 +524,53 @@ def test_an_application_that_handles_sigterm_keeps_its_handler(tmp_path):
     """Nothing is installed over a handler that is there."""
     body = "import signal\nhow = lambda *_: None\nsignal.signal(signal.SIGTERM, how)\n" + DICT
     run(tmp_path, body + "log.info('x'); assert signal.getsignal(signal.SIGTERM) is how")
+
+
+@pytest.mark.skipif(importlib.util.find_spec("gunicorn") is None, reason="gunicorn is not installed")
+def test_gunicorn_with_preload(tmp_path):
+    """The application is loaded, and has logged, before the workers are forked: each of them has a queue that works."""
+    (tmp_path / "app.py").write_text(
+        DICT.replace("sys.argv[1]", repr(str(tmp_path / "logs")))
+        + textwrap.dedent("""
+    log.info("loaded")
+    def app(environ, start_response):
+        log.info("asked", extra={"path": environ["PATH_INFO"]})
+        start_response("200 OK", [("Content-Length", "0")])
+        return []
+    """)
+    )
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [
+        "-m",
+        "gunicorn",
+        "--preload",
+        "--workers",
+        "2",
+        "--bind",
+        f"127.0.0.1:{port}",
+        "--log-level",
+        "error",
+        "app:app",
+    ]
+    with subprocess.Popen([sys.executable, *command], cwd=tmp_path) as server:
+        try:
+            number, deadline = 0, time.monotonic() + 60
+            while number < 40:
+                assert time.monotonic() < deadline
+                try:
+                    urllib.request.urlopen(f"http://127.0.0.1:{port}/{number}", timeout=10).close()
+                except OSError:
+                    time.sleep(0.1)
+                else:
+                    number += 1
+        finally:
+            server.terminate()
+        assert server.wait(60) == 0
+    found = records(tmp_path / "logs")
+    assert sorted(r["extra"]["path"] for r in found if r["message"] == "asked") == sorted(f"/{n}" for n in range(40))
+    assert [r["process"]["pid"] for r in found if r["message"] == "loaded"] == [server.pid]
+    assert {r["process"]["pid"] for r in found if r["message"] == "asked"}.isdisjoint({server.pid})
 
 
 def test_importing_jsonlog_brings_no_queue():

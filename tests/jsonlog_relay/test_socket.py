@@ -620,3 +620,18 @@ def test_a_wrong_option_of_the_handler_is_named(tmp_path, options, words):
     """Every argument is checked at construction."""
     with pytest.raises(ValueError, match=words):
         jsonlog.SocketHandler(**{"host": "127.0.0.1", "port": 9020, "spool": tmp_path, **options})
+
+
+def test_a_spool_that_cannot_be_made_is_an_error_at_once_and_one_that_goes_away_costs_nothing_silently(
+    tmp_path, logger, capsys
+):
+    """At construction an OSError; later the record goes to stderr, and the application sees nothing."""
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="file"):
+        jsonlog.SocketHandler("127.0.0.1", 9020, spool=tmp_path / "file" / "spool")
+    handler = jsonlog.SocketHandler("127.0.0.1", 9020, spool=tmp_path / "spool", drain_s=0.1)
+    (tmp_path / "spool").rmdir()
+    (tmp_path / "spool").touch()
+    logger.addHandler(handler)
+    logger.info("one")
+    assert '"message":"one"' in capsys.readouterr().err
