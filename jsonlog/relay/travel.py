@@ -73,28 +73,33 @@ def keep(record: logging.LogRecord, line: bytes, formatter: JsonFormatter) -> lo
 def flatten(record: logging.LogRecord, line: bytes, formatter: JsonFormatter) -> logging.LogRecord:
     """Copy a record for another process: a plain `logging.LogRecord`, which any Python can unpickle."""
     facts = record.__dict__
-    flat: dict[str, Any] = {name: _plain(facts[name]) for name in OWN_ATTRIBUTES if name in facts}
     message = _message(record)
     exc = find_exception(facts.get("exc_info"))
-    stack = facts.get("stack_info")
+    flat = facts.copy()
+    flat.pop(SENT, None)
     flat.update(
         msg=message,
         message=message,
         args=None,
         exc_info=None,
         exc_text=_text(facts.get("exc_text")) if exc is None else formatter.formatException(exc),
-        stack_info=_text(stack),
+        stack_info=_text(facts.get("stack_info")),
     )
-    extra = read_extra({name: value for name, value in facts.items() if name not in (SENT, CLASHES)})
-    if extra:
-        flat.update(
-            extra if _PLAIN.issuperset(map(type, extra.values())) else Careful(_BOUNDS, set()).mapping(extra, 0)
-        )
-    clashes = facts.get(CLASHES)
-    if clashes:
-        flat[CLASHES] = Careful(_BOUNDS, set()).mapping(clashes, 0)
+    if not _PLAIN.issuperset(map(type, flat.values())):
+        flat = _flattened(flat)
     flat[SENT] = (line, None)
     return _make(flat)
+
+
+def _flattened(facts: dict[str, Any]) -> dict[str, Any]:
+    """Make plain what is not."""
+    flat = {name: _plain(facts[name]) for name in OWN_ATTRIBUTES if name in facts}
+    flat["message"] = facts["message"]
+    clashes = facts.pop(CLASHES, None)
+    flat.update(Careful(_BOUNDS, set()).mapping(read_extra(facts), 0))
+    if clashes:
+        flat[CLASHES] = Careful(_BOUNDS, set()).mapping(clashes, 0)
+    return flat
 
 
 def separate(record: logging.LogRecord) -> logging.LogRecord:

@@ -19,7 +19,7 @@ from jsonlog.view.text import decode, many_lines, one_line
 
 _SHORT = {"WARNING": "WARN", "CRITICAL": "CRIT", "INFORMATION": "INFO"}
 _SHOWN_APART = frozenset({"@timestamp", "msecs", "log", "message", "exc", "stack", "extra"})
-_QUIET = _SHOWN_APART | {"service", "host", "process", "ecs", "run", "event", "trace", "span", "transaction"}
+_QUIET = _SHOWN_APART | {"service", "host", "process", "ecs", "sender", "run", "event", "trace", "span", "transaction"}
 _MOST_LOGGER = 24
 _MOST_WHO = 32
 _MOST_CELLS = 10_000
