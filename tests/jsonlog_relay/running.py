@@ -14,7 +14,7 @@ from tests.jsonlog.support import LINE
 from tests.jsonlog_files.reading import check_gap_free, read_runs
 
 
-def run(tmp_path: Path, body: str, *arguments: str, timeout: float = 60, code: int = 0) -> subprocess.CompletedProcess:
+def run(tmp_path: Path, body: str, *arguments: str, timeout: float = 105, code: int = 0) -> subprocess.CompletedProcess:
     """Run *body* as a program; its first argument is a folder `logs`. A file, since spawn has to import it."""
     program = tmp_path / "program.py"
     program.write_text(textwrap.dedent(body))

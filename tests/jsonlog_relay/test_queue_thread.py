@@ -509,6 +509,22 @@ def test_what_is_in_the_queue_is_written_before_the_process_ends(tmp_path, end):
     assert [r["message"] for r in records(tmp_path / "logs")] == ["first", *(f"n {n}" for n in range(200))]
 
 
+def test_a_listener_that_nobody_stopped_is_read_to_its_end(tmp_path):
+    """A queue and a listener of the application's own: the program ends without `stop`, and nothing is lost."""
+    body = """
+    import logging, queue, sys, time, jsonlog
+    class Slow(logging.Handler):
+        def emit(self, record): time.sleep(0.002)
+    given = queue.Queue()
+    listener = jsonlog.QueueListener(given, Slow(), jsonlog.ProcessFileHandler(sys.argv[1]))
+    listener.start()
+    log = logging.getLogger("x"); log.setLevel("INFO"); log.addHandler(jsonlog.QueueHandler(given))
+    for number in range(200): log.info("n %d", number)
+    """
+    run(tmp_path, body)
+    assert [r["message"] for r in records(tmp_path / "logs")] == [f"n {n}" for n in range(200)]
+
+
 def test_sigterm_still_ends_the_process_and_costs_nothing_that_was_queued(tmp_path):
     """A plain `kill`: the process ends by SIGTERM as without us, with its queue written."""
     program = tmp_path / "program.py"
