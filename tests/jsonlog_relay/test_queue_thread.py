@@ -459,7 +459,10 @@ def test_a_fork_of_which_python_knows_nothing_is_noticed(tmp_path):
     import ctypes, time
     libc = ctypes.PyDLL(None)
     log.info("before")
+    # A thread that asks for the interpreter's lock at this moment would be waited for in the child, where it is not.
+    sys.setswitchinterval(1000)
     pid = libc.fork()
+    sys.setswitchinterval(0.005)
     log.info("in %s", "child" if pid == 0 else "parent")
     logging.shutdown()
     if pid == 0: os._exit(0)
