@@ -36,12 +36,13 @@ import msgspec
 from shipper.core.bulk import encode_bulk
 from shipper.core.framing import check
 from shipper.core.model import Position, Source
-from shipper.core.ndjson import encode_lines
+from shipper.core.endpoint import Endpoint, encode
+endpoint = Endpoint()
 """
 CASES = {
     "floor": "b''.join(decoder.decode_lines(data))",
     "check + _bulk with ids": "encode_bulk(check(source, start, data).pieces)",
-    "check + NDJSON": "encode_lines(check(source, start, data).pieces)",
+    "check + NDJSON": "encode(endpoint, check(source, start, data).pieces)",
 }
 
 

@@ -419,7 +419,7 @@ def store(options: argparse.Namespace) -> None:
                 while data := file.read(4 * MB) + file.readline():
                     checked = check(source, position, data)
                     position = checked.chunk.end
-                    request = encode_bulk(checked.pieces, require_data_stream=False)
+                    request = encode_bulk(checked.pieces)
                     connection.request("POST", request.path, b"".join(request.parts), dict(request.headers))
                     connection.getresponse().read()
         bare = time.monotonic() - began

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 
 from shipper.config import Settings
+from shipper.core.shapes import SHAPES
 from shipper.credentials import Credentials
 from shipper.errors import ConfigError
 from shipper.transport import Security, Transport
@@ -50,10 +51,13 @@ def _credentials(settings: Settings) -> Credentials | None:
             raise ConfigError(f"{one} and {file}: give one of them")
     if settings.user:
         return Credentials("Basic", settings.password or "", file=settings.password_file, user=settings.user)
+    shape = SHAPES.get(settings.sink, SHAPES["http"])
+    if given["api_key"] and shape.key_header:
+        return Credentials("", settings.api_key or "", file=settings.api_key_file, name=shape.key_header)
     if given["api_key"]:
         return Credentials("ApiKey", settings.api_key or "", file=settings.api_key_file)
     if given["bearer_token"]:
-        return Credentials("Bearer", settings.bearer_token or "", file=settings.bearer_token_file)
+        return Credentials(shape.scheme, settings.bearer_token or "", file=settings.bearer_token_file)
     if settings.password or settings.password_file:
         raise ConfigError("password: whose? give the name with user")
     return None

@@ -33,8 +33,16 @@ class Settings(BaseSettings):
         default=[], description="Globs of the files to ship, or folders (`*.jsonl` in them)."
     )
     to: str = Field(default="", description="URL of the store or endpoint.")
-    sink: Literal["auto", "elasticsearch", "http"] = Field(
-        default="auto", description="What stands at the URL; `auto` asks it."
+    sink: Literal[
+        "auto", "elasticsearch", "http", "json_array", "json_each", "loki", "splunk", "datadog", "otlp", "victorialogs"
+    ] = Field(default="auto", description="What stands at the URL; `auto` asks it.")
+    http_method: Literal["POST", "PUT", "PATCH"] = Field(default="POST", description="Method for an HTTP endpoint.")
+    http_path: str | None = Field(
+        default=None, description="Path, and query, of an HTTP endpoint, in place of the usual one of its kind."
+    )
+    http_headers: dict[str, str] = Field(default={}, description="Sent with each request to an HTTP endpoint.")
+    http_statuses: list[int] = Field(
+        default=[], description="Statuses by which an HTTP endpoint says that it has taken everything; none: any 2xx."
     )
     user: str | None = Field(default=None, description="User of the store, in place of one in the URL.")
     password: str | None = Field(default=None, repr=False, description="Password of `user`.")

@@ -13,16 +13,20 @@ class Credentials:
     One way to say who we are.
 
     Args:
-        scheme: `Basic`, `ApiKey` or `Bearer`.
+        scheme: `Basic`, `ApiKey`, `Bearer` or another one; empty: the secret stands alone.
         secret: Password, key or token; with `Basic` after the user's name and a colon.
         file: Holds it in place of *secret*.
         user: For `Basic` with a file.
+        name: The header.
 
     Raises:
         ConfigError: The file cannot be read.
     """
 
-    def __init__(self, scheme: str, secret: str = "", *, file: Path | None = None, user: str = "") -> None:
+    def __init__(
+        self, scheme: str, secret: str = "", *, file: Path | None = None, user: str = "", name: str = "authorization"
+    ) -> None:
+        self.name = name
         self._scheme = scheme
         self._file = file
         self._user = user
@@ -33,7 +37,7 @@ class Credentials:
         secret = f"{self._user}:{self._secret}" if self._user else self._secret
         if self._scheme == "Basic" or (self._scheme == "ApiKey" and ":" in secret):  # an id and a key
             secret = base64.b64encode(secret.encode()).decode()
-        return f"{self._scheme} {secret}"
+        return f"{self._scheme} {secret}".strip()
 
     def renew(self) -> bool:
         """Read the file again; tell whether something else stands in it now."""

@@ -87,7 +87,7 @@ class Delivery:
         while todo:
             pieces = todo.popleft()
             if pieces and not self.sink.fits(pieces):
-                todo.extendleft((pieces[len(pieces) // 2 :], pieces[: len(pieces) // 2]))
+                todo.extendleft(reversed(split(pieces)))
                 continue
             rest, reason = await self._send(pieces, ledger)
             before = self._taken if rest and before < 0 else before

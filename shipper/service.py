@@ -19,8 +19,10 @@ from urllib.parse import quote
 from shipper.access import open_transport
 from shipper.checkpoint import CHECKPOINT, Checkpoint
 from shipper.config import Settings
+from shipper.core.endpoint import Endpoint
 from shipper.core.enrich import Rules
 from shipper.core.retry import backoff_s
+from shipper.core.shapes import SHAPES
 from shipper.deadletters import DEAD_LETTERS, DeadLetters
 from shipper.delivery import Delivery
 from shipper.errors import ConfigError, SinkError, SinkMisconfigured
@@ -288,7 +290,7 @@ async def wait_for_sink(transport: Transport, settings: Settings, emit: Emit) ->
     while True:
         attempt += 1
         try:
-            sink = await find_sink(transport, _wanted(settings), emit)
+            sink = await find_sink(transport, _wanted(settings, transport), emit)
         except SinkError as exc:
             if attempt == 1:
                 emit(SinkFailed(str(exc), operator=isinstance(exc, SinkMisconfigured)))
@@ -299,10 +301,14 @@ async def wait_for_sink(transport: Transport, settings: Settings, emit: Emit) ->
             return sink
 
 
-def _wanted(settings: Settings) -> Wanted:
+def _wanted(settings: Settings, transport: Transport) -> Wanted:
     parameters = {"pipeline": settings.pipeline, "routing": settings.routing}
     text = "".join(f"&{name}={quote(value, safe='')}" for name, value in parameters.items() if value)
-    return Wanted(settings.sink, settings.compression, settings.template, text)
+    shape = SHAPES.get(settings.sink, SHAPES["http"])
+    path = settings.http_path if settings.http_path is not None else "" if transport.has_path else shape.path
+    headers, statuses = tuple(settings.http_headers.items()), frozenset(settings.http_statuses)
+    endpoint = Endpoint(shape, path, settings.http_method, headers, statuses)
+    return Wanted(settings.sink, settings.compression, settings.template, text, endpoint)
 
 
 class _Stop:

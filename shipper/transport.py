@@ -106,6 +106,11 @@ class Transport:
         return ", ".join(map(hide_password, self._hosts.urls))
 
     @property
+    def has_path(self) -> bool:
+        """True when the URL itself says where on the host."""
+        return any(urlsplit(url).path.strip("/") for url in self._hosts.urls)
+
+    @property
     def is_local(self) -> bool:
         """True when no request leaves this machine."""
         return all(map(is_loopback, self._hosts.urls))
@@ -205,7 +210,7 @@ class Transport:
         if body.size:
             headers["content-length"] = str(body.size)
         if self._security.credentials is not None:
-            headers["authorization"] = self._security.credentials.header()
+            headers[self._security.credentials.name] = self._security.credentials.header()
         shown = hide_password(connection.url)
         try:
             with connection.client.stream(

@@ -1,45 +1,27 @@
 """
-POSTs of lines to any HTTP endpoint.
+How ids travel to an HTTP endpoint, and how pieces are halved.
 
-The body is the lines as they stand in the files. Their ids travel in one header, `Shipper-Lines`, described in
-docs/design.md, section 3; an endpoint that does not know it is delivered to at least once.
+The ids stand in one header, `Shipper-Lines`, described in docs/design.md, section 3; an endpoint that does not know it is delivered
+to at least once.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from shipper.core.accounting import taken
-from shipper.core.bulk import CONTENT_TYPE, in_parts, whole
-from shipper.core.model import Outcome, Piece, Request, Response, count_lines
+from shipper.core.model import Piece, count_lines
 
 LINES_HEADER = "shipper-lines"
 _MAX_HEADER = 4096  # servers take 8 KiB for one header or for all of them together
 
 
-def encode_lines(pieces: Sequence[Piece]) -> Request:
-    """Build the request that carries every line of *pieces*; they must satisfy `header_fits`."""
-    headers = (CONTENT_TYPE, (LINES_HEADER, _header(pieces)))
-    return Request("POST", "", headers=headers, parts=in_parts(pieces, _as_they_are))
-
-
-def _as_they_are(piece: Piece) -> list[bytes]:
-    return [b"\n".join(piece.lines), b"\n"]
-
-
-def decode_lines(pieces: Sequence[Piece], response: Response) -> Outcome:
-    """Read what became of the lines: all of them the same, since an endpoint answers once."""
-    if 200 <= response.status < 300:
-        return Outcome(taken(pieces))
-    return whole(pieces, response)
-
-
 def header_fits(pieces: Sequence[Piece]) -> bool:
     """Tell whether the ids of *pieces* fit into one header; a single piece always does."""
-    return len(pieces) <= 1 or len(_header(pieces)) <= _MAX_HEADER
+    return len(pieces) <= 1 or len(lines_header(pieces)) <= _MAX_HEADER
 
 
-def _header(pieces: Sequence[Piece]) -> str:
+def lines_header(pieces: Sequence[Piece]) -> str:
+    """Write the ids of all lines as runs: `key:first+count, …`."""
     runs: list[tuple[str, int, int]] = []  # key, first line, count
     for piece in pieces:
         key, first, count = piece.source.key + piece.mark, piece.first, len(piece.lines)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from shipper.core.endpoint import Endpoint
 from shipper.core.model import Request, Response
+from shipper.core.shapes import SHAPES
 from shipper.errors import ConfigError, SinkMisconfigured, SinkUnavailable
 from shipper.events import Emit
 from shipper.sinks.elasticsearch import ElasticsearchSink, Server
@@ -24,16 +26,18 @@ class Wanted:
     What is known of the sink beforehand.
 
     Args:
-        kind: `auto` asks; `elasticsearch` asks only for the product; `http` asks nothing.
+        kind: `auto` asks; `elasticsearch` asks only for the product; `http` and the other shapes ask nothing.
         compression: `auto`, or checked against what the sink can read.
         template: Given to the Elasticsearch sink.
         parameters: The same.
+        endpoint: What an HTTP endpoint wants.
     """
 
     kind: str = "auto"
     compression: str = "auto"
     template: bool = True
     parameters: str = ""
+    endpoint: Endpoint = field(default_factory=Endpoint)
 
 
 async def find_sink(transport: Transport, wanted: Wanted, emit: Emit) -> Sink:
@@ -50,8 +54,8 @@ async def find_sink(transport: Transport, wanted: Wanted, emit: Emit) -> Sink:
         SinkMisconfigured: A store that lets nobody in, or `elasticsearch` is wanted and the answer is no store's.
         ConfigError: The store cannot read this compression.
     """
-    if wanted.kind == "http":
-        return HttpSink()
+    if wanted.kind in SHAPES:
+        return HttpSink(wanted.endpoint)
     response = await transport.send(Request("GET", "/"))
     server = _read_server(response, insist=wanted.kind == "elasticsearch")
     if server is None and wanted.kind == "auto":
@@ -59,7 +63,7 @@ async def find_sink(transport: Transport, wanted: Wanted, emit: Emit) -> Sink:
             raise SinkUnavailable(
                 f"{transport.url} answered HTTP {response.status}; --sink elasticsearch|http skips this question"
             )
-        return HttpSink()
+        return HttpSink(wanted.endpoint)
     if server is None:
         if response.status == 200:
             raise SinkMisconfigured(f"{transport.url} does not say that it is Elasticsearch or OpenSearch")

@@ -97,9 +97,9 @@ class Chaos:
         shipper = self._ship()
         try:
             while self.kills < kills:
-                if dice.random() < 0.8:  # else it may be killed while it starts
+                if dice.random() < 0.9:  # else it may be killed while it starts
                     self._wait_for_the_sink()
-                time.sleep(dice.uniform(0.0, 1.5))
+                time.sleep(dice.uniform(0.0, 2.0))
                 self._something(dice)
                 shipper.kill()
                 self.kills += 1
@@ -127,8 +127,8 @@ class Chaos:
         return (self.folder / "shipper.log").read_text()
 
     def _wait_for_the_sink(self) -> None:
-        """Wait until the shipper that runs now has found the store; not for long, the store may be away."""
-        deadline = time.monotonic() + 5
+        """Wait until the shipper that runs now has found the store; not for long where the store is away."""
+        deadline = time.monotonic() + (30 if self.store.process is not None else 2)
         while self.said.count("the sink is") <= self._found and time.monotonic() < deadline:
             time.sleep(0.05)
         self._found = self.said.count("the sink is")
