@@ -51,7 +51,7 @@ from shipper.sinks.interface import Sink
 from shipper.tailer import Reader
 from shipper.transport import Transport
 from shipper.urls import split_urls
-from shipper.workers import ALL, Share, deal_out, supervise
+from shipper.workers import ALL, Share, deal_out, state_folders, supervise
 
 T = TypeVar("T")
 
@@ -142,9 +142,9 @@ def state_folder(settings: Settings, patterns: tuple[str, ...]) -> Path:
     return fixed_folder(patterns[0]) / STATE_FOLDER
 
 
-def find_state(settings: Settings) -> Path:
+def find_state(settings: Settings) -> list[Path]:
     """
-    Find the folder of checkpoint and dead letters of a shipper with these settings.
+    Find the folders of checkpoint and dead letters of a shipper with these settings: one for each worker.
 
     Raises:
         ConfigError: It is not said where it is, or it is not there.
@@ -156,7 +156,7 @@ def find_state(settings: Settings) -> Path:
         raise ConfigError(
             f"there is no folder {folder}: no shipper has run with these settings yet, or give --state DIR"
         )
-    return folder
+    return state_folders(folder)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 from shipper.commands.store import open_transport, table
@@ -29,6 +29,7 @@ from shipper.delivery import Delivery
 from shipper.errors import ConfigError
 from shipper.events import Emit
 from shipper.service import find_state, rules_of, wait_for_sink
+from shipper.sinks.interface import Sink
 
 _AT_ONCE = 500
 _LONGEST = 60  # characters of a reason in the table
@@ -65,25 +66,26 @@ class Choice:
 
 def show_list(settings: Settings, choice: Choice, *, limit: int, as_json: bool) -> str:
     """List entries, the oldest first."""
-    path = _path(settings)
+    paths = _paths(settings)
+    found = chain.from_iterable(read(path, choice) for path in paths)
     if as_json:
-        return "\n".join(json.dumps(letter.entry, ensure_ascii=False) for letter in read(path, choice))
-    letters = list(islice(read(path, choice), limit))
+        return "\n".join(json.dumps(letter.entry, ensure_ascii=False) for letter in found)
+    letters = list(islice(found, limit))
     if not letters:
-        return f"nothing in {path}" if choice.is_all else f"nothing of that kind in {path}"
+        return f"nothing{'' if choice.is_all else ' of that kind'} in {paths[0]}"
     rows = [("TIME", "STATUS", "FILE AND LINE", "ID", "REASON"), *map(_row, letters)]
-    total = len(index(path))
-    more = f"\n{total} in {path}" if choice.is_all else ""
+    total = sum(len(index(path)) for path in paths)
+    more = f"\n{total} in {paths[0]}" if choice.is_all else ""
     return table(rows) + more
 
 
 def show(settings: Settings, ids: Sequence[str]) -> str:
     """Show everything about some entries, the line exactly as it is."""
-    path = _path(settings)
-    found = list(read(path, Choice(ids)))
+    paths = _paths(settings)
+    found = [letter for path in paths for letter in read(path, Choice(ids))]
     missing = set(ids) - {letter.id for letter in found}
     if missing:
-        raise ConfigError(f"no dead letter {', '.join(sorted(missing))} in {path}; see shipper dead list")
+        raise ConfigError(f"no dead letter {', '.join(sorted(missing))} in {paths[0]}; see shipper dead list")
     return "\n\n".join(_whole(letter) for letter in found)
 
 
@@ -91,13 +93,16 @@ def purge(settings: Settings, choice: Choice, *, everything: bool) -> str:
     """Give entries up for good."""
     if choice.is_all and not everything:
         raise ConfigError("say what is to be given up for good: IDs, --reason, --older-than, or --all")
-    path = _path(settings)
-    letters = DeadLetters(path)
-    with _alone(path):
-        ids = [letter.id for letter in read(path, choice)]
-        letters.done(ids, "purged")
-        letters.rewrite()
-    return f"{len(ids)} given up, {len(index(path))} left in {path}"
+    paths = _paths(settings)
+    count = 0
+    for path in paths:
+        letters = DeadLetters(path)
+        with _alone(path):
+            ids = [letter.id for letter in read(path, choice)]
+            letters.done(ids, "purged")
+            letters.rewrite()
+        count += len(ids)
+    return f"{count} given up, {sum(len(index(path)) for path in paths)} left in {paths[0]}"
 
 
 def replay(settings: Settings, choice: Choice, emit: Emit) -> tuple[str, int]:
@@ -107,32 +112,43 @@ def replay(settings: Settings, choice: Choice, emit: Emit) -> tuple[str, int]:
     Returns:
         A sentence, and the exit code: 1 when something stays that was to be sent.
     """
-    path = _path(settings)
-    with _alone(path):
-        return asyncio.run(_replay(settings, path, choice, emit))
+    return asyncio.run(_replay(settings, _paths(settings), choice, emit))
 
 
-async def _replay(settings: Settings, path: Path, choice: Choice, emit: Emit) -> tuple[str, int]:
+async def _replay(settings: Settings, paths: Sequence[Path], choice: Choice, emit: Emit) -> tuple[str, int]:
     transport = open_transport(settings, settings.to)
-    letters = DeadLetters(path)
     tally: Counter[str] = Counter()
+    sink: Sink | None = None
     try:
-        if await asyncio.to_thread(lambda: next(read(path, choice), None)) is None:
-            return f"nothing to send in {path}", 0
-        delivery = Delivery(await wait_for_sink(transport, settings, emit), transport, letters, emit)
-        entries = read(path, choice)  # what comes later, refused again or new, is not among these
-        while group := await asyncio.to_thread(lambda: list(islice(entries, _AT_ONCE))):
-            before = (await asyncio.to_thread(path.stat)).st_size
-            ledger = await delivery.deliver(Batch(tuple(_as_read(letter, settings) for letter in group)))
-            tally.update({fate.value: lines for fate, lines in ledger.total.items()})
-            back = await asyncio.to_thread(ids_from, path, before)
-            await asyncio.to_thread(letters.done, [one.id for one in group if one.id not in back], "replayed")
-        await asyncio.to_thread(letters.rewrite)
+        for path in paths:
+            with _alone(path):
+                if not await asyncio.to_thread(lambda of: any(True for _ in read(of, choice)), path):
+                    continue
+                sink = sink or await wait_for_sink(transport, settings, emit)
+                letters = DeadLetters(path)
+                tally += await _send_again(letters, Delivery(sink, transport, letters, emit), choice, settings)
     finally:
         await transport.close()
+    if sink is None:
+        return f"nothing to send in {paths[0]}", 0
     stay = tally.pop("dead_lettered", 0)
     said = ", ".join(f"{lines} {fate.replace('_', ' ')}" for fate, lines in tally.items()) or "0 delivered"
-    return f"{said}, {stay} refused again; {len(index(path))} left in {path}", int(stay > 0)
+    left = sum(len(index(path)) for path in paths)
+    return f"{said}, {stay} refused again; {left} left in {paths[0]}", int(stay > 0)
+
+
+async def _send_again(letters: DeadLetters, delivery: Delivery, choice: Choice, settings: Settings) -> Counter[str]:
+    """Send the entries of one file that are meant, some at a time; return how they ended."""
+    tally: Counter[str] = Counter()
+    entries = read(letters.path, choice)  # what comes later, refused again or new, is not among these
+    while group := await asyncio.to_thread(lambda: list(islice(entries, _AT_ONCE))):
+        before = (await asyncio.to_thread(letters.path.stat)).st_size
+        ledger = await delivery.deliver(Batch(tuple(_as_read(letter, settings) for letter in group)))
+        tally.update({fate.value: lines for fate, lines in ledger.total.items()})
+        back = await asyncio.to_thread(ids_from, letters.path, before)
+        await asyncio.to_thread(letters.done, [one.id for one in group if one.id not in back], "replayed")
+    await asyncio.to_thread(letters.rewrite)
+    return tally
 
 
 def _as_read(letter: DeadLetter, settings: Settings) -> Checked:
@@ -141,7 +157,9 @@ def _as_read(letter: DeadLetter, settings: Settings) -> Checked:
     key, _, number = letter.id.rpartition("-")
     source = Source(key, str(entry.get("target", "")), str(entry.get("file", "")), foreign=bool(entry.get("foreign")))
     start = Position(int(entry.get("offset", 0)), int(number, 16))
-    return check(source, start, letter.data + b"\n", rules_of(settings), at=str(entry.get("time", "")))
+    checked = check(source, start, letter.data + b"\n", rules_of(settings), at=str(entry.get("time", "")))
+    # An earlier replay may have been interrupted after it had sent them: they are looked up first.
+    return replace(checked, pieces=tuple(replace(piece, since="") for piece in checked.pieces))
 
 
 def parse_age(text: str) -> float:
@@ -157,8 +175,8 @@ def parse_age(text: str) -> float:
     return int(text[:-1]) * unit
 
 
-def _path(settings: Settings) -> Path:
-    return find_state(settings) / DEAD_LETTERS
+def _paths(settings: Settings) -> list[Path]:
+    return [folder / DEAD_LETTERS for folder in find_state(settings)]
 
 
 def _age_s(letter: DeadLetter) -> float:

@@ -82,18 +82,18 @@ def status(settings: Settings, *, as_json: bool, everything: bool = False) -> tu
         ConfigError: There is no checkpoint.
         StoreError: It cannot be read.
     """
-    folder = find_state(settings)
-    accounts = peek(folder)
-    live = _live(folder)
+    folders = find_state(settings)
+    accounts = [account for folder in folders for account in peek(folder)]
+    live = _together([_live(folder) for folder in folders])
     unreadable = live.get("unreadable", {})
     files = [_known(account, unreadable) for account in accounts if account.state.key]
-    files += _unknown(settings, folder, {file.path for file in files}, unreadable)
+    files += _unknown(settings, folders[0], {file.path for file in files}, unreadable)
     files.sort(key=lambda file: (-file.lag_bytes, file.path))
     closes = live.get("accounting_closes", True) and all(account.imbalance is None for account in accounts)
     totals: Counter[Fate] = Counter()
     for account in accounts:
         totals.update(account.tally)
-    dead = len(index(folder / DEAD_LETTERS))
+    dead = sum(len(index(folder / DEAD_LETTERS)) for folder in folders)
     if as_json:
         return json.dumps(_json(files, totals, live, dead=dead, closes=closes), ensure_ascii=False), int(not closes)
     return _text(files, totals, live, dead=dead, closes=closes, rows=None if everything else _ROWS), int(not closes)
@@ -107,6 +107,22 @@ def _live(folder: Path) -> dict[str, Any]:
         said = {}
     said = said if isinstance(said, dict) else {}
     return {**said, "running": holder(folder)}
+
+
+def _together(lives: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Put what several workers said of themselves together."""
+    if len(lives) == 1:
+        return lives[0]
+    running = [live for live in lives if live["running"]]
+    said = running or [live for live in lives if "to" in live]
+    return {
+        **(said[0] if said else {}),
+        "running": ", ".join(live["running"] for live in running),
+        "not_ready": "; ".join(dict.fromkeys(live["not_ready"] for live in said if live.get("not_ready"))),
+        "in_flight_lines": sum(live.get("in_flight_lines", 0) for live in running),
+        "unreadable": {path: reason for live in said for path, reason in live.get("unreadable", {}).items()},
+        "accounting_closes": all(live.get("accounting_closes", True) for live in said),
+    }
 
 
 def _known(account: Account, unreadable: dict[str, str]) -> FileStatus:

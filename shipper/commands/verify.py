@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jsonlog.files.protocol import parse_name
-from shipper.checkpoint import peek
+from shipper.checkpoint import CHECKPOINT, peek
 from shipper.commands.numbers import PATTERN, CollectorNumbers, Numbers, SearchNumbers
 from shipper.commands.places import Found, Places
 from shipper.commands.store import open_transport, table
@@ -103,26 +103,31 @@ def _places(settings: Settings) -> Places:
     """Collect the files: those the checkpoint knows, and those that match the patterns."""
     places = Places()
     known: set[str] = set()
-    if settings.state is not None or settings.path:
-        try:
-            folder = find_state(settings)
-            accounts = peek(folder)
-        except ConfigError:
-            if settings.state is not None:
-                raise
-            folder, accounts = Path(), []
-        for account in accounts:
+    for folder in _folders(settings):
+        for account in peek(folder):
             if account.state.key:
                 known.add(account.state.path)
                 places.add_file(account.state.path, account.state.position.offset)
-        if accounts:
-            places.add_dead_letters(folder)
+        places.add_dead_letters(folder)
     if settings.path:
         view = look(absolute_patterns(settings.path, Path.cwd()), ())
         for seen in view.files.values():
             if seen.path not in known:  # nothing of it is acknowledged where there is a checkpoint
                 places.add_file(seen.path, 0 if known else None)
     return places
+
+
+def _folders(settings: Settings) -> list[Path]:
+    """Find the state, if there is one: files alone tell a lot, too."""
+    if settings.state is None and not settings.path:
+        return []
+    try:
+        folders = find_state(settings)
+    except ConfigError:
+        if settings.state is not None:
+            raise
+        return []
+    return [folder for folder in folders if (folder / CHECKPOINT).exists()]
 
 
 async def _verify(settings: Settings, options: Options, places: Places) -> tuple[list[RunReport], list[str]]:

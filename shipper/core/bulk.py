@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from shipper.core.accounting import taken
+from shipper.core.gist import gist
 from shipper.core.model import (
     Advice,
     Ended,
@@ -271,5 +272,5 @@ def _refuse(piece: Piece, position: int, result: _Result) -> Refused:
 
 def describe(response: Response) -> str:
     """Quote an answer."""
-    text = response.body[:300].decode("utf-8", "replace").strip()
+    text = gist(response.body)
     return f"HTTP {response.status}" + (f": {text}" if text else "")

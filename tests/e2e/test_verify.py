@@ -192,3 +192,41 @@ def test_since_leaves_out_what_is_older(tmp_path: Path, store: Server) -> None:
     site.ship()
     stream = f"logs-{new.name.run[:12]}*"
     assert by_run(site.verify("--since", "1h", stream=stream))[new.name.run]["records"] == 10
+
+
+def test_dead_letters_are_sent_again_exactly_once(tmp_path: Path, store: Server, unique_service: str) -> None:
+    """A replay arrives under its id; one that was killed before it could say so is repeated, also across a rollover: still once."""
+    site = Site(tmp_path, store.url)
+    (site.logs / "a.jsonl").write_bytes(b"not json\n")
+    aside = {"SHIPPER_BAD_LINES": "dead_letter", "SHIPPER_DATASET": unique_service}
+    ship = ("run", "--once", "--path", "logs", "--to", store.url)
+    program = fakes.start(tmp_path / "out", *ship, cwd=tmp_path, env=aside)
+    assert program.wait(120) == 0, program.said
+    letters = site.logs / ".shipper" / "dead-letters.jsonl"
+    before = letters.read_bytes()
+    entry = json.loads(before)
+
+    def replay() -> str:
+        done = fakes.start(
+            tmp_path / f"out{os.urandom(4).hex()}", "dead", "replay", "--path", "logs", "--to", store.url, cwd=tmp_path,
+            env={"SHIPPER_DATASET": unique_service},
+        )  # fmt: skip
+        assert done.wait(120) == 0, done.said
+        return done.said
+
+    assert "1 wrapped, 0 refused again; 0 left" in replay()
+    pattern = f"logs-{unique_service}.*"
+    store.call("POST", f"/{pattern}/_refresh")
+    _, found = store.call("POST", f"/{pattern}/_search", {"query": {"match_all": {}}})
+    (hit,) = found["hits"]["hits"]
+    assert (hit["_id"], hit["_source"]["message"]) == (entry["id"], "not json")
+    stream = hit["_index"].removeprefix(".ds-").rsplit("-", 2 if store.kind == "elasticsearch" else 1)[0]
+    letters.write_bytes(before)
+    assert "0 left" in replay()
+    status, _ = store.call("POST", f"/{stream}/_rollover")
+    assert status == 200
+    letters.write_bytes(before)
+    assert "1 duplicate, 0 refused again; 0 left" in replay()
+    store.call("POST", f"/{pattern}/_refresh")
+    _, counted = store.call("GET", f"/{pattern}/_count")
+    assert counted["count"] == 1

@@ -144,3 +144,22 @@ def test_many_files(shipper: Shipper, endpoint: Endpoint) -> None:
     assert "59.jsonl" in text.splitlines()[1]
     assert "and 10 files more that are not as far behind (--all)" in text
     assert status(shipper, "--all").count(".jsonl") == 60
+
+
+def test_several_workers_are_told_together(shipper: Shipper, endpoint: Endpoint) -> None:
+    """The files, counts and dead letters of all workers stand in one answer."""
+    parts = [Part(shipper.logs, lines(range(2))).end() for _ in range(8)]
+    append(shipper.logs / "foreign.jsonl", lines(range(3)) + b"bad\n")
+    program = shipper.run(
+        "run", "--path", "logs", "--to", endpoint.url,
+        env={"SHIPPER_WORKERS": "2", "SHIPPER_BAD_LINES": "dead_letter"},
+    )  # fmt: skip
+    wait_for(lambda: len(endpoint.records) == 19, "the records", timeout_s=60)
+    wait_for(lambda: figures(shipper)["records"]["delivered"] == 19, "the commits", timeout_s=60)
+    got = figures(shipper)
+    assert sorted(got["files"]) == sorted([*(part.path.name for part in parts), "foreign.jsonl"])
+    assert got["running"].count("pid ") == 2
+    assert (got["dead_letters"], got["accounting_closes"], got["lag_bytes"]) == (1, True, 0)
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert figures(shipper)["running"] is None
