@@ -775,6 +775,47 @@ print(sorted(new & {"typing", "secrets", "hashlib", "urllib", "difflib", "decima
     assert set(json.loads(dear.replace("'", '"'))) <= ({"typing"} if sys.version_info >= (3, 14) else set())
 
 
+def test_without_what_windows_does_not_have(tmp_path):
+    """
+    Where the modules and functions that only Unix has are missing, records are formatted, and written to `.nolock` parts.
+
+    Not Windows itself: its file system and its clock are not tried here.
+    """
+    code = """
+import json, logging, os, pathlib, sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name in {"fcntl", "pwd", "grp", "resource", "termios", "syslog"}:
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+for name in ("fcntl", "pwd", "grp", "resource"):
+    sys.modules.pop(name, None)
+for name in ("fork", "register_at_fork", "fchmod", "fchown", "uname", "getuid", "geteuid", "getgid", "O_NOFOLLOW", "O_CLOEXEC", "O_DIRECTORY", "O_NONBLOCK"):
+    if hasattr(os, name):
+        delattr(os, name)
+os.environ["COMPUTERNAME"] = "WEB-1"
+import jsonlog
+record = logging.LogRecord("n", 20, "C:\\app\\pay.py", 1, "%d items", ("three",), (ValueError, ValueError("x"), None))
+fields = json.loads(jsonlog.JsonFormatter().format(record))
+assert fields["host"] == {"name": "WEB-1"}, fields
+assert fields["tags"] == ["jsonlog.args"] and fields["exc"]["type"] == "ValueError", fields
+handler = jsonlog.ProcessFileHandler(sys.argv[1], service="shop")
+log = jsonlog.Logger("shop")
+log.addHandler(handler)
+for number in range(3):
+    log.warning("hello %s", number, order=number)
+handler.close()
+(part,) = pathlib.Path(sys.argv[1]).glob("*.jsonl")
+assert ".nolock." in part.name, part
+lines = [json.loads(line) for line in part.read_bytes().splitlines()]
+assert [(line["message"], line["extra"], line["event"]["sequence"]) for line in lines] == [
+    (f"hello {n}", {"order": n}, n) for n in range(3)
+], lines
+assert "fcntl" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code, tmp_path], check=True, cwd=ROOT)
+
+
 def test_import_time():
     """A process that imports jsonlog takes at most 1.3 times as long as one that imports logging and orjson."""
 
