@@ -125,11 +125,13 @@ class Reader:
     now: Callable[[], float] = time.time
     waiting: set[Tailer] = field(default_factory=set)  # files that a look has to decide about, though nothing changes
     _open: dict[Tailer, None] = field(default_factory=dict)  # least recently used first
+    _open_ours: dict[Tailer, None] = field(default_factory=dict)  # the same, files of ours
+    _latest: Tailer | None = None
 
     @property
     def room(self) -> int:
         """How many more descriptors may be open."""
-        return self.max_open - len(self._open)
+        return self.max_open - len(self._open) - len(self._open_ours)
 
     def target_of(self, first_line: bytes, *, foreign: bool) -> str:
         """Choose the data stream of a file by its first line."""
@@ -209,14 +211,14 @@ class Reader:
     def keep_open(self, tailer: Tailer, file: FileIO | Packed) -> None:
         """Take over a descriptor."""
         tailer.file = file
-        self._open[tailer] = None
+        self._use(tailer)
         self._make_room()
 
     def close(self, tailer: Tailer) -> None:
         """Close the descriptor of a file; a later read opens it again."""
         if tailer.dropped:
             self.waiting.discard(tailer)
-        self._open.pop(tailer, None)
+        self._pool(tailer).pop(tailer, None)
         if tailer.file is not None:
             file, tailer.file = tailer.file, None
             file.close()
@@ -232,7 +234,7 @@ class Reader:
         """Read at the tailer's position; None when the bytes before it are not the ones that were read."""
         if tailer.file is None and not self._reopen(tailer):
             return b""
-        self._open[tailer] = self._open.pop(tailer, None)
+        self._use(tailer)
         overlap = len(tailer.tail) if tailer.state.foreign else 0
         data = tailer.bytes_at(tailer.position.offset - overlap, size + overlap)
         begins_anew = tailer.state.foreign and tailer.position == ORIGIN and not data.startswith(tailer.state.head)
@@ -241,6 +243,14 @@ class Reader:
             self.waiting.add(tailer)
             return None
         return data[overlap:]
+
+    def _pool(self, tailer: Tailer) -> dict[Tailer, None]:
+        return self._open_ours if tailer.lockable else self._open
+
+    def _use(self, tailer: Tailer) -> None:
+        pool = self._pool(tailer)
+        pool[tailer] = pool.pop(tailer, None)
+        self._latest = tailer
 
     def _reopen(self, tailer: Tailer) -> bool:
         if tailer.gone_at is not None:
@@ -257,8 +267,9 @@ class Reader:
     def _make_room(self) -> None:
         """Close what was not used for longest: files of ours first, whose names cannot change; never one without a name."""
         while self.room < 0:
-            others = [tailer for tailer in self._open if tailer.gone_at is None][:-1]  # the last one is just opened
-            victim = next((tailer for tailer in others if tailer.lockable), others[0] if others else None)
+            pools = (self._open_ours, self._open)
+            may_go = (tailer for pool in pools for tailer in pool if tailer.gone_at is None)
+            victim = next((tailer for tailer in may_go if tailer is not self._latest), None)
             if victim is None:
                 return
             self.close(victim)

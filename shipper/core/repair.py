@@ -45,6 +45,19 @@ _any = msgspec.json.Decoder()
 _encode = msgspec.json.Encoder().encode
 
 
+def as_read(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out of a record what would be another one if its line were read again: the time of reading, the path of its file."""
+    kept = {key: value for key, value in record.items() if key != "log.file.path"}
+    log, tags = kept.get("log"), kept.get("tags")
+    if isinstance(log, dict) and "file" in log:
+        kept["log"] = {key: value for key, value in log.items() if key != "file"}
+        if not kept["log"]:
+            del kept["log"]
+    if isinstance(tags, list) and not {TIMESTAMP, WRAPPED, CUT}.isdisjoint(map(str, tags)):
+        kept.pop("@timestamp", None)
+    return kept
+
+
 def has_keys_twice(values: bytes) -> bool:
     """
     Tell whether an object anywhere in *values* has a key twice, which parsers pass over and stores refuse.

@@ -25,6 +25,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from shipper.core.faults import Fault, Mapped, find_fault
+from shipper.core.repair import as_read
 
 MAX_MOVES = 16
 _REASON_LENGTH = 500
@@ -336,6 +337,8 @@ def is_same(line: bytes, stored: bytes) -> bool:
     """
     Tell whether a stored record is a line: it says the same, or it is what a rescue made of it.
 
+    What depends on when and where the line was read counts for nothing.
+
     Args:
         line: As it stands in the file.
         stored: As the store gives it back, which may have other blanks.
@@ -345,11 +348,12 @@ def is_same(line: bytes, stored: bytes) -> bool:
         rescued = _Rescued.of(_object.decode(stored))
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return bytes(line) == stored
+    mine, theirs = as_read(mine), as_read(theirs)
     if not rescued.reasons:
         return bool(mine == theirs)
     if rescued.whole and not rescued.fields:
         original = theirs.get("event", {}).get("original")
-        return bool(original == bytes(line).decode())
+        return original == bytes(line).decode() or is_same(line, str(original).encode())
     touched = {_SHIPPER, *(path.split(".", 1)[0] for path in rescued.fields)}
     kept = theirs.keys() - touched if rescued.whole else mine.keys() - touched
     return all(mine.get(key) == theirs.get(key) for key in kept - {"event"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import example, given
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 from shipper.core import framing
 from shipper.core.enrich import Rules
-from shipper.core.framing import check_cut, whole_lines
+from shipper.core.framing import check, check_cut, whole_lines
 from shipper.core.model import Checked, Chunk, Fate, Piece, Position, Source
+from shipper.core.rescue import is_same
 from tests.core.support import AT, SOURCE, STRICT, checked
 
 AWKWARD = [
@@ -414,3 +416,18 @@ def test_an_over_long_line_is_cut_into_a_record() -> None:
     assert json.loads(check_cut(place, b"text", at=AT).pieces[0].lines[0])["@timestamp"] == AT
     (refused,) = check_cut(place, head, STRICT).bad
     assert (refused.line, refused.offset, refused.data) == (3, 10, head)
+
+
+@pytest.mark.parametrize(
+    "line", [b'{"a":1}', b"plain", b"\xff", b'{"a":1,"log":{"level":"x"}}', b'{"@timestamp":"yesterday"}']
+)
+def test_a_line_that_is_read_again_is_the_same_record(line: bytes) -> None:
+    """A record is known again although it was read at another time, under another name of its file; another line is not."""
+    renamed = replace(FOREIGN, path="/var/log/app.log.1")
+    first = checked(line + b"\n", WRAPPING, source=FOREIGN).pieces[0].lines[0]
+    again = check(renamed, Position(), line + b"\n", WRAPPING, at="2027-01-01T00:00:00.000Z").pieces[0].lines[0]
+    assert first != again
+    assert is_same(first, again)
+    other = checked(line.replace(b"a", b"b") + b" \n", WRAPPING, source=FOREIGN).pieces[0].lines[0]
+    assert b"a" not in line or not is_same(first, other)
+    assert not is_same(first, first.replace(b"2026", b"2025")) or b"shipper." in first
