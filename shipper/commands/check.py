@@ -115,7 +115,12 @@ async def _streams(store: Store, profile: str, parts: Json, choices: Choices) ->
     streams = answer.get("data_streams", ())
     mapping = mapping_of(parts, await _custom(store, name, index, choices)) if streams else {}
     for stream in streams:
-        yield await _stream(store, stream, index["priority"], mapping)
+        above = await _stronger(store, stream, name, index["priority"])
+        yield (
+            Finding(f"data stream {stream['name']}", "blocked", above)
+            if above
+            else await _stream(store, stream, mapping)
+        )
     indices = await store.ask("GET", f"/{pattern}/_settings/index.uuid?expand_wildcards=all") or {}
     for plain in sorted(indices):
         if not plain.startswith("."):  # the indices behind a stream begin with a dot
@@ -137,14 +142,21 @@ async def _custom(store: Store, name: str, index: Json, choices: Choices) -> lis
     return [one["component_templates"][0]["component_template"] for one in answers if one]
 
 
-async def _stream(store: Store, stream: Json, priority: int, mapping: Json) -> Finding:
-    name, template = stream["name"], stream.get("template")
+async def _stronger(store: Store, stream: Json, ours: str, priority: int) -> str:
+    """Say which template of somebody else's keeps ours from a stream; one that is weaker gives way once ours is there."""
+    template = stream.get("template")
+    other = None if template in (None, ours) else await store.ask("GET", f"/_index_template/{template}")
+    theirs = other["index_templates"][0]["index_template"].get("priority", 0) if other else -1
+    if theirs <= priority:
+        return ""
+    return (
+        f"is under template {template!r} (priority {theirs}), not ours ({priority}): lower its priority or its pattern"
+    )
+
+
+async def _stream(store: Store, stream: Json, mapping: Json) -> Finding:
+    name = stream["name"]
     what = f"data stream {name}"
-    other = None if template is None else await store.ask("GET", f"/_index_template/{template}")
-    above = other["index_templates"][0]["index_template"].get("priority", 0) if other else -1
-    if above > priority:
-        detail = f"is under template {template!r} (priority {above}), not ours ({priority}): lower its priority or its pattern"
-        return Finding(what, "blocked", detail)
     index = stream["indices"][-1]["index_name"]
     answer = await store.ask("GET", f"/{index}/_mapping") or {}
     there = answer.get(index, {}).get("mappings", {})

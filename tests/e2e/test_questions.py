@@ -57,7 +57,11 @@ def test_the_questions_ask_for_something(corpus):
         for text, predicate in (KQL | LUCENE).items()
     }
     nothing = {text for text, size in sizes.items() if not size}
-    assert nothing - {"process.task.name: *"} == {"service.name:SHOP", "tags: shipper.* or event.kind: pipeline_error"}
+    assert nothing - {"process.task.name: *"} == {
+        "service.name:SHOP",
+        "tags: shipper.* or event.kind: pipeline_error",
+        "shipper.rescued.field: *",
+    }
     assert [text for text, size in sizes.items() if size == len(corpus.records)] == [""]
 
 
