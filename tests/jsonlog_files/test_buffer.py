@@ -91,6 +91,16 @@ def test_the_end_of_a_process_loses_nothing(tmp_path):
     assert kept(tmp_path) == ["main", "hook", "finalizer"]
 
 
+def test_a_hook_that_ends_the_process(tmp_path):
+    """Hooks that were there before jsonlog run after its own: one that cuts the end short costs nothing that waited."""
+    program = (
+        "import atexit, logging, os, sys; atexit.register(os._exit, 0); import jsonlog\nlog = logging.getLogger()\n"
+        "log.addHandler(jsonlog.ProcessFileHandler(sys.argv[1], buffer_bytes=10000, flush_interval_s=60))\nlog.warning('main')"
+    )
+    subprocess.run([*command(tmp_path, "")[:3], program, str(tmp_path)], check=True, timeout=60)
+    assert kept(tmp_path) == ["main"]
+
+
 def test_a_hook_that_was_there_before_jsonlog(tmp_path):
     """It runs after the buffer was given up, and its record is there."""
     program = (
@@ -112,8 +122,9 @@ def test_the_end_of_a_multiprocessing_child_loses_nothing(tmp_path, method):
 
 
 def work(directory):
-    log = logging.Logger("child")  # noqa: LOG001 (not to be shared)
+    log = logging.getLogger("tests.child")  # lives to the end: a handler that is dropped writes what waits
     log.addHandler(ProcessFileHandler(directory, **BUFFERED))
+    log.setLevel("INFO")
     for number in range(20):
         log.info("%d", number)
 
@@ -144,6 +155,7 @@ def test_a_forked_child_discards_what_it_inherited(tmp_path, fork):
         f"""
         import ctypes
         log.info("before")
+        time.sleep(0.2)  # a thread that is running may leave a child that no hook knows of with the interpreter's own lock
         pid = {fork}
         if pid == 0:
             log.info("child")

@@ -178,11 +178,9 @@ def test_a_file_system_that_turns_read_only(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be another user")
-def test_a_directory_that_may_not_be_written_any_more(tmp_path):
+def test_a_directory_that_may_not_be_written_any_more(open_path):
     """The open part is written on, a rotation is put off, and it is made up for later."""
-    for parent in list((tmp_path / "x").parents)[:3]:
-        os.chmod(parent, os.stat(parent).st_mode | 0o011)
-    directory = tmp_path / "logs"
+    directory = open_path / "logs"
     directory.mkdir()
     os.chown(directory, 65534, 65534)
     body = """

@@ -43,17 +43,15 @@ def test_modes_by_default(tmp_path, umask):
 
 
 @root
-def test_a_group_for_a_sidecar_of_another_user(tmp_path, umask):
+def test_a_group_for_a_sidecar_of_another_user(open_path, umask):
     """Files and directory belong to the group, which may read the files and delete them; so a user of that group can."""
-    directory = tmp_path / "logs"
+    directory = open_path / "logs"
     handler = ProcessFileHandler(directory, group=GROUP)
     handler.handle(make())
     assert (os.stat(handler.path).st_gid, bits(handler.path)) == (GROUP, 0o640)
     assert (os.stat(directory).st_gid, bits(directory)) == (GROUP, 0o2770)
     path = handler.path
     handler.close()
-    for parent in list(directory.parents)[:4]:
-        os.chmod(parent, bits(parent) | 0o011)
     sidecar = {"user": NOBODY, "group": NOBODY, "extra_groups": [GROUP]}
     subprocess.run(["sh", "-c", f"cat {path} && rm {path}"], check=True, capture_output=True, **sidecar)
     assert list(directory.iterdir()) == []
@@ -69,27 +67,23 @@ def test_a_group_by_name(tmp_path):
 
 
 @root
-def test_a_group_that_cannot_be_given(tmp_path):
+def test_a_group_that_cannot_be_given(open_path):
     """A user who is not in the group: the records are written, and it is said once."""
-    os.chmod(tmp_path, 0o777)
-    for parent in list(tmp_path.parents)[:3]:
-        os.chmod(parent, bits(parent) | 0o011)
+    os.chmod(open_path, 0o777)
     body = f"""
     os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
     for number in range(20): log.info("%d", number)
     """
-    done = run_program(tmp_path, body, handler={"group": GROUP, "max_bytes": 2000})
+    done = run_program(open_path, body, handler={"group": GROUP, "max_bytes": 2000})
     assert done.stderr.count("could not be given to group 54321") == 1
     assert len(done.stderr.splitlines()) == 1
-    assert len(messages(read_runs(tmp_path))) == 20
+    assert len(messages(read_runs(open_path))) == 20
 
 
 @root
-def test_a_root_master_with_workers_of_another_user(tmp_path):
+def test_a_root_master_with_workers_of_another_user(open_path):
     """The master logs as root and forks workers that give up root: all log, and one group reads everything."""
-    for parent in list((tmp_path / "x").parents)[:3]:
-        os.chmod(parent, bits(parent) | 0o011)
-    directory = tmp_path / "logs"
+    directory = open_path / "logs"
     body = f"""
     log.info("master")
     for number in range(3):
@@ -109,18 +103,16 @@ def test_a_root_master_with_workers_of_another_user(tmp_path):
 
 
 @root
-def test_a_process_that_gives_up_root_goes_on(tmp_path):
+def test_a_process_that_gives_up_root_goes_on(open_path):
     """Without a fork: the part that is open is written on, and the next one is made in the name of the new user."""
-    for parent in list((tmp_path / "x").parents)[:3]:
-        os.chmod(parent, bits(parent) | 0o011)
     body = f"""
     log.info("root")
     os.setgroups([]); os.setgid({GROUP}); os.setuid({NOBODY})
     for number in range(20): log.info("%d", number)
     """
-    done = run_program(tmp_path / "logs", body, handler={"group": GROUP, "max_bytes": 3000})
+    done = run_program(open_path / "logs", body, handler={"group": GROUP, "max_bytes": 3000})
     assert done.stderr == ""
-    runs = read_runs(tmp_path / "logs")
+    runs = read_runs(open_path / "logs")
     check_gap_free(runs)
     assert len(messages(runs)) == 21
 
