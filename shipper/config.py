@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shipper.core.enrich import merge
+from shipper.core.naming import check_index_template
 from shipper.errors import ConfigError
 
 _PREFIX = "SHIPPER_"
@@ -72,6 +73,10 @@ class Settings(BaseSettings):
     proxy: str | None = Field(
         default=None,
         description="URL of an HTTP proxy; without it `HTTPS_PROXY` and `NO_PROXY` of the environment hold.",
+    )
+    index: str | None = Field(
+        default=None,
+        description="Plain indices in place of data streams: a name, with `{service.name}` and `{service.environment}`.",
     )
     pipeline: str | None = Field(default=None, description="Ingest pipeline that the store sends the records through.")
     routing: str | None = Field(default=None, description="Routing value of all records.")
@@ -160,6 +165,11 @@ class Settings(BaseSettings):
             except ValueError:
                 pass  # a glob may begin with a bracket
         return [piece.strip() for piece in value.split(",") if piece.strip()]
+
+    @field_validator("index")
+    @classmethod
+    def _check_index(cls, value: str | None) -> str | None:
+        return value if value is None else check_index_template(value)
 
     @field_validator("fields")
     @classmethod

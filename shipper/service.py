@@ -308,7 +308,8 @@ def _wanted(settings: Settings, transport: Transport) -> Wanted:
     path = settings.http_path if settings.http_path is not None else "" if transport.has_path else shape.path
     headers, statuses = tuple(settings.http_headers.items()), frozenset(settings.http_statuses)
     endpoint = Endpoint(shape, path, settings.http_method, headers, statuses)
-    return Wanted(settings.sink, settings.compression, settings.template, text, endpoint)
+    streams = settings.template and settings.index is None
+    return Wanted(settings.sink, settings.compression, streams, text, endpoint)
 
 
 class _Stop:
@@ -429,6 +430,7 @@ def rules_of(settings: Settings) -> Rules:
         stream_fields=settings.stream_fields,
         dataset=settings.dataset,
         namespace=settings.namespace,
+        index=settings.index,
     )
 
 

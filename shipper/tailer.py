@@ -135,7 +135,10 @@ class Reader:
 
     def target_of(self, first_line: bytes, *, foreign: bool) -> str:
         """Choose the data stream of a file by its first line."""
-        return stream_of(first_line, dataset=self.rules.dataset, namespace=self.rules.namespace, foreign=foreign)
+        rules = self.rules
+        return stream_of(
+            first_line, dataset=rules.dataset, namespace=rules.namespace, foreign=foreign, index=rules.index
+        )
 
     def read_round(
         self, tailers: deque[Tailer], wanted: Callable[[Tailer], bool], *, room: int, finish: bool

@@ -41,6 +41,7 @@ class Rules:
         fields: Added to each record.
         stream_fields: Also add `data_stream.*` and `event.dataset`.
         dataset, namespace: Override what the records say about their target.
+        index: Makes the names of plain indices, in place of data streams.
     """
 
     wrap: bool = True
@@ -48,6 +49,7 @@ class Rules:
     stream_fields: bool = False
     dataset: str | None = None
     namespace: str | None = None
+    index: str | None = None
 
 
 RULES = Rules()
@@ -66,7 +68,7 @@ def fields_for(rules: Rules, target: str, path: str) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     if path:
         fields = {"log": {"file": {"path": path}}}
-    if rules.stream_fields and target.count("-") >= 2:  # a data stream, no plain index
+    if rules.stream_fields and rules.index is None and target.count("-") >= 2:  # a data stream, no plain index
         kind, dataset, namespace = target.split("-", 2)
         fields["data_stream"] = {"type": kind, "dataset": dataset, "namespace": namespace}
         fields["event"] = {"dataset": dataset}

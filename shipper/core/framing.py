@@ -175,7 +175,7 @@ def _runs(facts: Sequence[Facts], source: Source, rules: Rules) -> list[tuple[st
 
 
 def _target(facts: Facts, rules: Rules) -> str:
-    return stream_for(facts, dataset=rules.dataset, namespace=rules.namespace, foreign=True)
+    return stream_for(facts, dataset=rules.dataset, namespace=rules.namespace, foreign=True, index=rules.index)
 
 
 def _check_each(chunk: Chunk, lines: Sequence[bytes], rules: Rules, at: str) -> Checked:

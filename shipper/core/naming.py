@@ -7,7 +7,9 @@ import re
 import msgspec
 
 _OTHER = re.compile(r"[^a-z0-9_.]")
+_NOT_IN_INDEX = re.compile(r"[^a-z0-9_.+-]")
 _MAX_BYTES = 100
+_MAX_INDEX_BYTES = 255
 DEFAULT_DATASET = "generic"
 DEFAULT_NAMESPACE = "default"
 
@@ -34,8 +36,42 @@ def stream_name(dataset: str | None, namespace: str | None, profile: str = "") -
     return f"logs-{_part(dataset, DEFAULT_DATASET)}.{kind}-{_part(namespace, DEFAULT_NAMESPACE)}"
 
 
+def index_name(template: str, dataset: str | None, namespace: str | None) -> str:
+    """
+    Build the name of a plain index.
+
+    Args:
+        template: With `{service.name}` and `{service.environment}`.
+        dataset: What stands for the first; characters that no name may have become `_`.
+        namespace: What stands for the second.
+    """
+    name = template.replace("{service.name}", _part(dataset, DEFAULT_DATASET))
+    name = name.replace("{service.environment}", _part(namespace, DEFAULT_NAMESPACE))
+    return _NOT_IN_INDEX.sub("_", name.lower()).lstrip("-_+.")[:_MAX_INDEX_BYTES] or DEFAULT_DATASET
+
+
+def check_index_template(template: str) -> str:
+    """
+    Check what index names are made of.
+
+    Raises:
+        ValueError: It names a field that is none of those, or makes no name.
+    """
+    rest = template.replace("{service.name}", "").replace("{service.environment}", "")
+    if "{" in rest or "}" in rest:
+        raise ValueError("known are {service.name} and {service.environment}")
+    if not template.isascii() or not template.strip("-_+. "):
+        raise ValueError("no name of an index")
+    return template
+
+
 def stream_of(
-    first_line: bytes, *, dataset: str | None = None, namespace: str | None = None, foreign: bool = False
+    first_line: bytes,
+    *,
+    dataset: str | None = None,
+    namespace: str | None = None,
+    foreign: bool = False,
+    index: str | None = None,
 ) -> str:
     """
     Choose the data stream of a file.
@@ -45,15 +81,18 @@ def stream_of(
         dataset: Overrides the service name.
         namespace: Overrides the environment.
         foreign: The file's name does not say that it is one of ours.
+        index: Makes the name of a plain index in place of one of a data stream; see `index_name`.
     """
     try:
         facts = _decoder.decode(first_line)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         facts = NO_FACTS
-    return stream_for(facts, dataset=dataset, namespace=namespace, foreign=foreign)
+    return stream_for(facts, dataset=dataset, namespace=namespace, foreign=foreign, index=index)
 
 
-def stream_for(facts: Facts, *, dataset: str | None, namespace: str | None, foreign: bool) -> str:
+def stream_for(
+    facts: Facts, *, dataset: str | None, namespace: str | None, foreign: bool, index: str | None = None
+) -> str:
     """Choose the data stream of a record; see `stream_of`."""
     name, environment = facts.service_name, facts.service_environment
     if isinstance(facts.service, dict):
@@ -62,6 +101,8 @@ def stream_for(facts: Facts, *, dataset: str | None, namespace: str | None, fore
         name = facts.service
     dataset = dataset or (name if isinstance(name, str) else None)
     namespace = namespace or (environment if isinstance(environment, str) else None)
+    if index is not None:
+        return index_name(index, dataset, namespace)
     return stream_name(dataset, namespace, _profile(facts, foreign=foreign))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.core.naming import profile_of, stream_name, stream_of
+from shipper.core.naming import check_index_template, profile_of, stream_name, stream_of
 
 STREAM = re.compile(r"logs-[a-z0-9_.]{1,100}\.jsonlog-[a-z0-9_.]{1,100}")
 
@@ -43,3 +44,22 @@ def test_records_of_profile_ecs_have_streams_of_their_own() -> None:
     for other in (record.replace(b'"run"', b'"walk"'), record.replace(b'"run"', b'"msecs":1,"run"')):
         assert stream_of(other) == "logs-shop.jsonlog-default"
         assert profile_of(stream_of(other)) == ""
+
+
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [("app-{service.name}", "app-my_shop"), ("{service.name}-{service.environment}", "my_shop-prod"), ("-_logs", "logs"),
+     ("Logs {service.name}", "logs_my_shop"), ("a*b?c", "a_b_c")],
+)  # fmt: skip
+def test_names_of_plain_indices(template: str, expected: str) -> None:
+    """The fields of a record stand in the name; what no index may be called is mapped, at the beginning left out."""
+    line = b'{"service":{"name":"My Shop","environment":"prod"}}'
+    assert stream_of(line, index=template) == expected
+    assert len(stream_of(line, index="x" * 300)) == 255
+
+
+@pytest.mark.parametrize("template", ["{message}", "a-{service.name", "", "-", "\u00fc"])
+def test_templates_that_make_no_name(template: str) -> None:
+    """Unknown fields and names that are none are refused at the start."""
+    with pytest.raises(ValueError, match=r"known are|no name"):
+        check_index_template(template)

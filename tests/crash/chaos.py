@@ -25,14 +25,14 @@ import logging, random, sys, time
 from jsonlog import JsonFormatter, ProcessFileHandler
 service, folder, stop = sys.argv[1], sys.argv[2], sys.argv[3]
 from pathlib import Path
-handler = ProcessFileHandler(folder, max_bytes=60_000)
+handler = ProcessFileHandler(folder, max_bytes=100_000)
 handler.setFormatter(JsonFormatter(service=service, environment="test"))
 log = logging.Logger("crash"); log.addHandler(handler)
 n = 0
 while not Path(stop).exists():
     for _ in range(random.randrange(40)):
         log.warning("record %d", n, extra={"number": n}); n += 1
-    time.sleep(random.random() / 10)
+    time.sleep(random.random() / 4)
 handler.close()
 print(n)
 """
@@ -46,9 +46,9 @@ while not stop.exists():
         for _ in range(random.randrange(30)):
             file.write(json.dumps({"@timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "n": n,
                                    "service": {"name": service, "environment": "test"}}) + "\\n"); n += 1
-    if path.stat().st_size > 40_000:
+    if path.stat().st_size > 80_000:
         path.rename(f"{path}.{time.time_ns()}")
-    time.sleep(random.random() / 10)
+    time.sleep(random.random() / 4)
 print(n)
 """
 
@@ -99,7 +99,7 @@ class Chaos:
             while self.kills < kills:
                 if dice.random() < 0.9:  # else it may be killed while it starts
                     self._wait_for_the_sink()
-                time.sleep(dice.uniform(0.0, 2.0))
+                time.sleep(dice.uniform(0.0, 4.0))
                 self._something(dice)
                 shipper.kill()
                 self.kills += 1

@@ -76,3 +76,17 @@ def test_a_lost_checkpoint_and_a_rollover(site: Site) -> None:
     assert site.ship("--once").wait(60) == 0, site.said
     site.assert_exactly_once([3000, 50])
     assert "3000 were there already" in site.said
+
+
+def test_plain_indices(site: Site, proxy: Proxy) -> None:
+    """With names of their own records go to plain indices, once, also when an answer is lost."""
+    (site.folder / "shipper.yaml").write_text(f"index: app-{site.service}-{{service.environment}}\n")
+    assert site.write(500).wait() == 0
+    proxy.faults.append("lose")
+    assert site.ship("--once", "--config", str(site.folder / "shipper.yaml")).wait(60) == 0, site.said
+    site.stream = f"app-{site.service}-test"
+    assert site.count() == 500, site.said
+    status, answer = site.store.call("GET", f"/_data_stream/{site.stream}")
+    assert status != 200 or answer["data_streams"] == [], "a plain index"
+    assert "500 were there already" in site.said
+    site.store.call("DELETE", f"/{site.stream}")
