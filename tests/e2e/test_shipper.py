@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -196,3 +197,44 @@ except ValueError:
     query = {"query": {"term": {"error.type": "ValueError"}}}
     status, answer = site.store.call("POST", f"/{stream}/_search", query)
     assert (status, answer["hits"]["total"]["value"]) == (200, 1)
+
+
+def test_lines_of_other_programs(site: Site) -> None:
+    """Whatever another program writes is taken by the store as it is made into a record: nothing is refused, everything is found."""
+    stream = f"logs-{site.service}.jsonlog_foreign-default"
+    service = f'"service":{{"name":"{site.service}"}}'
+    good = [
+        f'{{"@timestamp":"2026-11-22T05:02:17.220Z",{service},"a":1,"log":{{"level":"info"}}}}',
+        f'{{"@timestamp":"2026-11-22 05:02:17,220",{service},"log.level":"info","event":"login","log.x":{{"y":[1]}}}}',
+        f'{{{service},"tags":"one","message":"no time"}}',
+        f'{{"@timestamp":"yesterday",{service}}}',
+        f'{{"@timestamp":1700000000,{service}}}',
+        f'{{"@timestamp":"2026-11-22",{service},"a":1,"a":2,"b":{{"c":1,"c":2}}}}',
+        f'{{"@timestamp":1700000000000,{service},"exc_info":"Traceback","labels":{{"team":"x"}}}}',
+        f'{{"@timestamp":"2026-11-22T05:02Z",{service},"s":"\udcff"}}',
+        f'{{"@timestamp":"2026-11-22T05:02:17+0100",{service},"pad":"{"x" * 2_000_000}"}}',
+        "plain text", "[1]", '{"half', "null",
+    ]  # fmt: skip
+    data = "".join(line + "\n" for line in good).encode("utf-8", "surrogateescape")
+    (site.logs / "other.jsonl").write_bytes(data)
+    config = site.folder / "shipper.yaml"
+    config.write_text("fields: {labels.team: mine, kubernetes.pod.name: p}\nstream_fields: true\n")
+    assert site.ship("--once", "--config", str(config)).wait() == 0, site.said
+    site.store.call("POST", f"/{stream}/_refresh")
+    _, answer = site.store.call("POST", f"/{stream}/_search", {"size": 50})
+    found = [hit["_source"] for hit in answer["hits"]["hits"]]
+    assert len(found) == len(good), site.said
+    assert not (site.folder / "state" / "dead-letters.jsonl").exists()
+    marks = Counter(tag for record in found for tag in record.get("tags", ()) if tag.startswith("shipper."))
+    assert marks == {
+        "shipper.wrapped": 4, "shipper.timestamp": 3, "shipper.keys": 1, "shipper.utf8": 1, "shipper.cut": 1,
+    }  # fmt: skip
+
+    def count(query: str) -> int:
+        asked = {"query": {"query_string": {"query": query}}}
+        return site.store.call("POST", f"/{stream}/_count", asked)[1]["count"]
+
+    path = str(site.logs / "other.jsonl")
+    assert count(f'log.file.path:"{path}"') == len(good)
+    assert count("event.kind:pipeline_error") == 5
+    assert count(f'kubernetes.pod.name:"p" AND data_stream.dataset:"{site.service}.jsonlog_foreign"') == len(good)
