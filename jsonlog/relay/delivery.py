@@ -122,6 +122,7 @@ class Delivery:
     def _work(self) -> None:
         """Send until there is nothing more to send, then wait for more, or return if it is the end."""
         while not self._is_over():
+            is_last = self._is_ending  # asked before the look: what was put before the end was said is there to be seen
             sent = self._send(self._own)
             orphan = self._orphan()
             if orphan is not None:
@@ -134,12 +135,14 @@ class Delivery:
                     self._look_at = 0.0  # there may be more of them
             if sent or orphan is not None:
                 continue
-            if self._is_ending:
+            if is_last:
                 self._deadline = 0.0
                 return
             self._is_idle = True
             if self._writer.path is not None and self._send(self._own):  # between the last look and the flag
                 self._is_idle = False
+                continue
+            if self._is_ending:
                 continue
             self._sleep(_ORPHANS_S)
 

@@ -363,6 +363,30 @@ def test_a_receiver_that_stands_still_holds_up_nobody(tmp_path, receiver, logger
     assert [r["message"] for r in records(tmp_path / "logs")] == ["before", *(f"n {n}" for n in range(5000))]
 
 
+def test_what_is_logged_just_before_the_end_is_delivered_too(tmp_path, receiver, logger):
+    """The thread has just found nothing more to send; then come a last record and the end: it looks once more."""
+    handler = connect(receiver, tmp_path, drain_s=60)
+    logger.addHandler(handler)
+    logger.info("one")
+    wait_until(lambda: records(tmp_path / "logs"))
+    delivery, calls = handler._delivery, []
+    plain = delivery._orphan
+
+    def after_the_look():
+        calls.append(1)
+        if len(calls) == 2:
+            logger.info("late")
+            delivery._is_ending = True
+        return plain()
+
+    delivery._orphan = after_the_look
+    logger.info("two")
+    wait_until(lambda: len(calls) >= 2)
+    handler.close()
+    assert [r["message"] for r in records(tmp_path / "logs")] == ["one", "two", "late"]
+    assert spooled(tmp_path) == []
+
+
 def test_fifty_clients_at_once(tmp_path, receiver):
     """50 senders, 100 records each, all connected at the same time."""
     ready = threading.Barrier(50)
