@@ -210,8 +210,8 @@ static void *serve(void *argument) {
             if (!inflate_all(body, at, size, &plain)) status = 400;
             body = &plain; at = 0; size = plain.size;
         }
-        if (status == 200 && *method == 'P' && strncmp(path, "/_index_template", 16) && strncmp(path, "/_data_stream", 13)) {
-            int bulk = strstr(path, "/_bulk") != NULL;
+        int bulk = strstr(path, "/_bulk") != NULL;
+        if (status == 200 && *method == 'P' && (bulk || !strstr(path, "/_"))) {
             if (!bulk) say(method, "x", &answer);
             take(body->data + at, size, bulk, strstr(path, "filter_path=") != NULL, &answer);
         } else say(method, path, &answer);
