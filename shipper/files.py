@@ -22,7 +22,7 @@ from shipper.core.acks import Commit
 from shipper.core.model import Checked, Source
 from shipper.events import Emit, FileFound, FileGone, FileLost, FileTruncated, FileUnreadable, NothingMatches
 from shipper.look import Number, Seen, View, look, look_at
-from shipper.opened import Opened, open_all, still
+from shipper.opened import Opened, open_all, stem_of, still
 from shipper.packed import Survey, Surveys, bare_name
 from shipper.tailer import Reader, Tailer
 
@@ -155,7 +155,7 @@ class Files:
         """Take what a look has found of a file that is followed; None when no name leads to it."""
         if found is None:
             self._look_at_gone(tailer, now)
-        elif tailer.part is not None and found.path != tailer.source.path and _stem(found.path) != tailer.source.key:
+        elif tailer.part is not None and found.path != tailer.source.path and stem_of(found.path) != tailer.source.key:
             self.drop(tailer)  # another file has got the number: files of ours are never renamed
         elif tailer.packed and found.modified_ns != tailer.modified_ns:
             self.drop(tailer)  # it is surveyed anew
@@ -201,7 +201,7 @@ class Files:
         self._linked.update(found.path for found in view.files.values() if found.names > 1)
 
     def _may_be(self, packed: Seen) -> list[FileState]:
-        stem = _stem(bare_name(packed.path))
+        stem = stem_of(bare_name(packed.path))
         return [state for state in self.known.values() if state.foreign or state.key == stem]
 
     def _find_packed(self, found: Seen, changes: Changes) -> None:
@@ -398,8 +398,3 @@ class Files:
     def _index(self, state: FileState) -> None:
         if state.foreign:
             self._by_inode.setdefault(state.inode, set()).add(state.key)
-
-
-def _stem(path: str) -> str:
-    part = parse_name(Path(path).name)
-    return part.stem if part is not None else ""

@@ -62,6 +62,12 @@ def still(file: FileIO, seen: Seen, state: FileState) -> bool:
     return os.pread(file.fileno(), len(state.tail), offset - len(state.tail)) == state.tail
 
 
+def stem_of(path: str) -> str:
+    """Return what the ids of a file of ours begin with, by its path; empty for a foreign one."""
+    part = parse_name(Path(path).name)
+    return part.stem if part is not None else ""
+
+
 def _open(seen: Seen, recognise: Recognise, *, keep: bool) -> Opened | None:
     file = open(seen.path, "rb", buffering=0)  # noqa: SIM115, PTH123 (kept open beyond this function)
     try:

@@ -13,10 +13,10 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 
 from shipper.checkpoint import Checkpoint, FileState
+from shipper.cleaning import Cleaner
 from shipper.core.accounting import Ledger, imbalances
 from shipper.core.acks import AckTracker, Commit
 from shipper.core.batching import Batcher
@@ -24,21 +24,18 @@ from shipper.core.doubt import ANY_TARGET, UNKNOWN, Reservation, Reserved
 from shipper.core.model import Batch
 from shipper.delivery import Delivery
 from shipper.errors import StoreFull
-from shipper.events import ChunkRead, Committed, Emit, FileDeleted, StateFailed, StateRecovered, settled
+from shipper.events import ChunkRead, Committed, Emit, StateFailed, StateRecovered, settled
 from shipper.failpoints import reach
 from shipper.files import Files
-from shipper.finished import Finished, Ready
+from shipper.finished import Finished
 from shipper.limits import Limits
 from shipper.tailer import Tailer
-from shipper.watch import Mode, Watcher
+from shipper.watch import Mode, Watcher, wait_for
 
 _COMMIT_INTERVAL_S = 0.2
 _LOOK_COST = 30  # the time between two looks, in times of what a look takes: so looking costs 3 % at most,
 _LOOK_AT_LEAST_S = 5.0  # but happens at least this often
 _LOOK_AT_ALL_S = 60.0  # where the kernel tells what changes: what it may have missed
-_CLEAN_INTERVAL_S = 1.0
-_PROBE_AT_LEAST_S = 30.0
-_FORGET_INTERVAL_S = 3600.0
 _ROUND_BYTES = 4 * 1024 * 1024  # read in one go in a worker thread
 
 
@@ -68,7 +65,7 @@ class Pipeline:
     clock: Callable[[], float] = time.monotonic
     _acks: AckTracker = field(default_factory=AckTracker)
     _commits: dict[str, Commit] = field(default_factory=dict)
-    _forgotten: list[str] = field(default_factory=list)  # keys of files that are gone, still in the checkpoint
+    _cleaner: Cleaner = field(init=False)
     _committing: asyncio.Lock = field(default_factory=asyncio.Lock)
     _store_fails: bool = False
     _turns: deque[Tailer] = field(default_factory=deque)  # files that have more, in the order in which it is their turn
@@ -79,9 +76,6 @@ class Pipeline:
     _watcher: Watcher | None = None
     _look_at: float = 0.0
     _look_at_all: float = 0.0
-    _leaving: asyncio.Task[list[tuple[Tailer, bool]]] | None = None
-    _clean_at: float = 0.0
-    _forget_at: float = 0.0
     _stopping: bool = False
     _wait_for_writers: bool = False
     _goal: dict[str, int] | None = None  # how far each file is read before the end, where there is to be one
@@ -89,6 +83,11 @@ class Pipeline:
     _reserved: Reserved = field(default_factory=Reserved)
     _reserving: asyncio.Lock = field(default_factory=asyncio.Lock)
     _first_look: bool = True
+
+    def __post_init__(self) -> None:
+        self._cleaner = Cleaner(
+            self.finished, self.files, self.checkpoint, self.limits.forget_s, self._is_settled, self.emit, self.clock
+        )
 
     def deliver_by(self, delivery: Delivery) -> None:
         """Say where it goes."""
@@ -162,7 +161,7 @@ class Pipeline:
                 if await self._is_done():
                     return
                 await self._pause(queue, batcher)
-                if self.clock() >= self._clean_at:
+                if self._cleaner.is_due:
                     await self._clean_up()
             if self._look_due_at <= self.clock():
                 await self._look()
@@ -266,14 +265,14 @@ class Pipeline:
         """Wait until something is acknowledged; go on looking: a file must be opened before it is moved away."""
         self._room.clear()
         longest = self.limits.poll_interval_s if self._watcher is not None else self._look_at - self.clock()
-        await _wait(self._room, max(0.0, longest))
+        await wait_for(self._room, max(0.0, longest))
         if self._look_due_at <= self.clock():
             await self._look()
 
     async def _pause(self, queue: asyncio.Queue[Batch], batcher: Batcher) -> None:
         """Wait until it is time to look again, a batch is due, or something has happened."""
         wait = max(0.0, min(self._look_due_at, batcher.due_at) - self.clock())
-        await _wait(self._wake, wait)
+        await wait_for(self._wake, wait)
         self._wake.clear()
         if batcher.due_at <= self.clock() and (batch := batcher.take()):
             await self._put(queue, batch)
@@ -339,7 +338,7 @@ class Pipeline:
         """Write what is acknowledged; where there is no room, keep it for the next time."""
         async with self._committing:
             commits, self._commits = self._commits, {}
-            forgotten, self._forgotten = self._forgotten, []
+            forgotten, self._cleaner.forgotten = self._cleaner.forgotten, []
             if not commits and not forgotten:
                 return
             reach("committing")
@@ -350,7 +349,7 @@ class Pipeline:
                     await asyncio.to_thread(lambda: self.checkpoint.adopt((), forget=forgotten))
                     reach("forgotten")
             except StoreFull as exc:
-                self._forgotten = forgotten + self._forgotten
+                self._cleaner.forgotten = forgotten + self._cleaner.forgotten
                 for key, commit in self._commits.items():
                     commits[key] = commit.after(commits.get(key))
                 self._commits = commits
@@ -388,59 +387,11 @@ class Pipeline:
             self.emit(StateRecovered("checkpoint"))
 
     async def _clean_up(self, *, wait: bool = False) -> None:
-        """Let go of what is finished, beside the reading. This makes room on the disk: the checkpoint forgets it later."""
-        now = self.clock()
-        self._clean_at = now + _CLEAN_INTERVAL_S
-        if now >= self._forget_at:
-            self._forget_at = now + _FORGET_INTERVAL_S
-            await self._forget_old()
-        if self.finished is None or self.finished.fate == "keep":
-            return
-        if self._leaving is None:
-            candidates = [tailer for tailer in self.files.tailers.values() if now >= tailer.probe_at or self._is_ending]
-            ready = [Ready(tailer, tailer.position.offset) for tailer in candidates if self._is_through(tailer)]
-            if ready:
-                reach("deleting")
-            self._leaving = asyncio.create_task(asyncio.to_thread(self.finished.let_go, ready)) if ready else None
-        if self._leaving is not None and (wait or self._leaving.done()):
-            tried, self._leaving = await self._leaving, None
-            for tailer, is_gone in tried:
-                if is_gone:
-                    reach("deleted")
-                    self._let_go(tailer)
-                else:
-                    tailer.probe_wait_s = min(_PROBE_AT_LEAST_S, max(_CLEAN_INTERVAL_S, 2 * tailer.probe_wait_s))
-                    tailer.probe_at = now + tailer.probe_wait_s
+        await self._cleaner.clean(ending=self._is_ending, wait=wait)
 
-    def _let_go(self, tailer: Tailer) -> None:
-        self.files.drop(tailer)
-        self.files.forget(tailer.source.key)
-        self._forgotten.append(tailer.source.key)
-        self.emit(FileDeleted(tailer.source.path))
-
-    async def _forget_old(self) -> None:
-        """Have the checkpoint forget files that are gone, and have been for long."""
-        before = time.time() - self.limits.forget_s
-        accounts = await asyncio.to_thread(self.checkpoint.accounts)
-        old = [account.state for account in accounts if account.state.key and account.updated < before]
-        gone = [state.key for state in old if not self.files.is_there(state)]
-        for key in gone:
-            self.files.forget(key)
-        self._forgotten += gone
-
-    def _is_through(self, tailer: Tailer) -> bool:
-        """Tell whether everything in a file is acknowledged, and it is one that goes then."""
-        assert self.finished is not None
-        key, end = tailer.source.key, tailer.position
+    def _is_settled(self, tailer: Tailer) -> bool:
+        """Tell whether everything that was read of a file is acknowledged."""
+        key = tailer.source.key
         state = self.files.known.get(key)
         acknowledged = self._commits[key].position if key in self._commits else state.position if state else None
-        return (
-            tailer.left == 0 and acknowledged == end and self.finished.may_go(tailer) and not self._acks.in_flight(key)
-        )
-
-
-async def _wait(event: asyncio.Event, timeout_s: float) -> None:
-    """Wait for an event; unlike `wait_for` of Python 3.11 this never swallows a cancellation."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(timeout_s):
-            await event.wait()
+        return acknowledged == tailer.position and not self._acks.in_flight(key)

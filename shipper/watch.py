@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -121,6 +122,13 @@ class Watcher:
 
     def _is_remote(self) -> bool:
         return self.mode == "auto" and any(map(is_remote, self._folders))
+
+
+async def wait_for(event: asyncio.Event, timeout_s: float) -> None:
+    """Wait for an event; unlike `wait_for` of Python 3.11 this never swallows a cancellation."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(timeout_s):
+            await event.wait()
 
 
 def is_remote(folder: str, mounts: Path = _MOUNTS) -> bool:
