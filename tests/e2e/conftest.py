@@ -32,7 +32,7 @@ def corpus(tmp_path_factory):
         )
         for name, spec in PROCESSES.items()
     ]
-    assert [process.wait(timeout=60) for process in running] == [0] * len(PROCESSES)
+    assert [process.wait(timeout=500) for process in running] == [0] * len(PROCESSES)
     it = Corpus(folder, namespace).read()
     assert len(it.records) == RECORDS // len(PROCESSES) * len(PROCESSES)
     return it
@@ -42,7 +42,7 @@ def ship(corpus, url, state):
     """Ship the files with `shipper run --once`, as anybody would, but in order: the first value of a key decides on its type."""
     command = [sys.executable, "-P", "-m", "shipper", "run", "--once", "--to", url, "--state", state]
     done = subprocess.run(
-        [*command, "--path", corpus.folder / "ours/*.jsonl"], capture_output=True, text=True, timeout=280,
+        [*command, "--path", corpus.folder / "ours/*.jsonl"], capture_output=True, text=True, timeout=500,
         env={**os.environ, "SHIPPER_IN_FLIGHT": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

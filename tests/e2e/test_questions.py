@@ -15,7 +15,7 @@ from tests.e2e.questions import DSL, KQL, LUCENE
 from tests.schemas.kql import to_query
 from tests.schemas.saved import discover
 
-pytestmark = [pytest.mark.server, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.server, pytest.mark.timeout(1200)]
 
 IN_ORDER = [{"@timestamp": "asc"}, {"run": "asc"}, {"event.sequence": "asc"}]
 PER_RUN = {"runs": {"terms": {"field": "run", "size": 100}, "aggs": {"numbers": {"sum": {"field": "event.sequence"}}}}}

@@ -6,7 +6,7 @@ import pytest
 from tests.e2e.conftest import ship
 from tests.e2e.questions import LUCENE
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1200)
 
 
 @pytest.fixture
