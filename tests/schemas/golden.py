@@ -1,7 +1,8 @@
 """The shapes that the products themselves give their saved objects: which keys stand where, and of what kind, without their texts.
 
-Read from Elastic's integrations (`system`: dashboards with Lens panels; `nginx_otel`: Lens objects; `nginx`: searches), from the
-sample data of Kibana 9 and of OpenSearch Dashboards 3, and, for a Lens table, from Lens' own types. A string is the kind of a value; a
+Typed by hand from Elastic's integrations (`system`: dashboards with Lens panels; `nginx_otel`: Lens objects; `nginx`: searches) and
+from the sample data of Kibana 9 and of OpenSearch Dashboards 3. For a Lens table, and for table and search of OpenSearch, no
+original was at hand: those shapes are what we believe them to be. A string is the kind of a value; a
 list holds the shape of each of its members; `*` stands for keys that are names; `?` after a key says that it may be missing.
 """
 
