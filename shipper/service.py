@@ -43,6 +43,7 @@ from shipper.files import Files
 from shipper.finished import Finished
 from shipper.limits import Limits
 from shipper.look import absolute_patterns, fixed_folder, look
+from shipper.memory import use_one_arena
 from shipper.metrics import Figures
 from shipper.pipeline import Pipeline
 from shipper.report import Report
@@ -93,6 +94,7 @@ def run(
         StoreError: The checkpoint cannot be used.
     """
     figures = Figures(emit)
+    use_one_arena()
     gc.collect()
     gc.freeze()  # what the imports made stays: no need to look at it again and again
     while True:

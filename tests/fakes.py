@@ -31,6 +31,7 @@ from shipper.files import Files
 from shipper.finished import Finished
 from shipper.limits import Limits
 from shipper.look import absolute_patterns
+from shipper.memory import use_one_arena
 from shipper.pipeline import Pipeline
 from shipper.sinks.elasticsearch import ElasticsearchSink, Server
 from shipper.sinks.http import HttpSink
@@ -279,6 +280,7 @@ class World:
     @asynccontextmanager
     async def pipeline(self) -> AsyncIterator[Pipeline]:
         """A pipeline as the service puts it together, with a checkpoint opened for it."""
+        use_one_arena()
         checkpoint = Checkpoint(self.state)
         transport = Transport("http://store", transport=httpx.MockTransport(self.store))
         reader = Reader(self.max_line_bytes, self.max_open, self.rules)
