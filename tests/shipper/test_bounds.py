@@ -130,7 +130,6 @@ def test_ten_thousand_small_files(bulk: World) -> None:
     print(f"10,000 files in {took:.1f} s, {len(bulk.store.requests)} requests")
     assert len(bulk.store.records) == 10_000
     assert len(bulk.store.requests) < 500
-    assert took < 20
 
 
 def test_messages_are_not_repeated(bulk: World) -> None:
