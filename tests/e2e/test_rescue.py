@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.e2e.site import Site
-from tests.fakes import append
+from tests.fakes import Part
 from tests.servers import Server
 
 TIME = "2026-01-01T00:00:00Z"
@@ -75,7 +75,7 @@ def install(site: Site, mapping: dict[str, Any], limit: int) -> None:
 def ship(site: Site, lines: list[bytes]) -> None:
     service = {"service": {"name": site.service, "environment": "test"}}
     first = json.dumps({"@timestamp": TIME, **service}).encode()
-    append(site.logs / "app.jsonl", b"\n".join([first, *lines, b""]))
+    Part(site.logs, b"\n".join([first, *lines, b""])).end()
     code = site.ship("--once", "--no-template").wait(90)
     assert code == 0, site.said
     site.store.call("POST", f"/{site.stream}/_refresh")
