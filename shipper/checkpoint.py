@@ -7,7 +7,6 @@ that the kernel lets go of when the shipper dies.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import sqlite3
 import threading
@@ -25,10 +24,11 @@ from shipper.core.acks import Commit
 from shipper.core.doubt import Reservation
 from shipper.core.model import ORIGIN, Fate, Position
 from shipper.errors import ConfigError, StoreError, StoreFull
+from shipper.formats import VERSIONS
+from shipper.holding import hold
 from shipper.spare import Spare
 
 CHECKPOINT = "checkpoint.sqlite"
-_LOCK_TRIES = 4
 _PASSING = ("SQLITE_FULL", "SQLITE_BUSY", "SQLITE_IOERR")
 _NOT_ALLOWED = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_AUTH")
 _INSERT = (
@@ -49,50 +49,6 @@ _BY_KEY = ("files", "counts", "reservations")
 _MOVE = "UPDATE files SET offset = ?, line = ?, tail = ?, updated = ? WHERE key = ?"
 _COUNT = f"INSERT INTO counts VALUES (coalesce((SELECT key FROM files WHERE key = ?), ''), ?, ?) {_ADD}"  # noqa: S608
 _COUNT_GONE = f"INSERT INTO counts SELECT '', 'read', ?2 WHERE NOT EXISTS (SELECT 1 FROM files WHERE key = ?1) {_ADD}"  # noqa: S608
-# What each version adds to the one before it; a checkpoint of any earlier version is brought up to date when it is opened.
-_VERSIONS = (
-    (
-        """
-CREATE TABLE files (
-    key      TEXT PRIMARY KEY,      -- what the ids of its lines begin with
-    path     TEXT NOT NULL,
-    foreign_ INTEGER NOT NULL,      -- 1: not one of jsonlog's files
-    device   INTEGER NOT NULL,
-    inode    INTEGER NOT NULL,
-    head     BLOB NOT NULL,         -- the first bytes of a foreign file
-    offset   INTEGER NOT NULL,      -- bytes delivered, always a contiguous prefix
-    line     INTEGER NOT NULL,      -- newlines before the offset
-    tail     BLOB NOT NULL,         -- the bytes just before the offset
-    updated  REAL NOT NULL          -- seconds since 1970
-) STRICT
-""",
-    ),
-    (
-        """
-CREATE TABLE counts (               -- how the lines before the offset have ended; '' is the sum of files known no longer
-    key      TEXT NOT NULL,
-    fate     TEXT NOT NULL,         -- a value of Fate; of '' also 'read', how many there were
-    lines    INTEGER NOT NULL,
-    PRIMARY KEY (key, fate)
-) STRICT, WITHOUT ROWID
-""",
-        "ALTER TABLE files ADD COLUMN counted_from INTEGER NOT NULL DEFAULT 0",  # the line at which the counts begin
-        "UPDATE files SET counted_from = line",
-    ),
-    (
-        """
-CREATE TABLE reservations (         -- up to where lines may have been sent: written before the first of them is
-    key      TEXT NOT NULL,
-    target   TEXT NOT NULL,         -- the stream; '': any
-    until    INTEGER NOT NULL,      -- an offset
-    since    TEXT NOT NULL,         -- the write index of the stream before the first of them was sent; '': not known
-    PRIMARY KEY (key, target, until)
-) STRICT, WITHOUT ROWID
-""",
-        # What an earlier version had on its way is in doubt; it never was more than this.
-        "INSERT INTO reservations SELECT key, '', offset + 268435456, '' FROM files",
-    ),
-)
 _RESERVE = "INSERT OR REPLACE INTO reservations SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM files WHERE key = ?1)"
 _PASSED = "DELETE FROM reservations WHERE key = ? AND until <= (SELECT offset FROM files WHERE key = reservations.key)"
 
@@ -157,7 +113,7 @@ class Checkpoint:
         self._writing = threading.Lock()
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o750)
-            self._lock = _hold(folder)
+            self._lock = hold(folder)
         except OSError as exc:
             raise ConfigError(
                 f"cannot use {folder} for the state: {exc.strerror or exc}; give another folder with --state"
@@ -261,7 +217,7 @@ class Checkpoint:
         folder = self.path.parent
         try:
             folder.mkdir(exist_ok=True, mode=0o750)  # not its parents, whose owner is not this program
-            lock = _hold(folder)
+            lock = hold(folder)
         except OSError as exc:
             raise StoreFull(f"the folder of the state {folder} is gone: {exc.strerror or exc}") from exc
         try:
@@ -293,9 +249,9 @@ class Checkpoint:
         db.execute("PRAGMA synchronous=FULL")
         if version == 0 and db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise StoreError(f"{self.path} is a database of something else; give another folder with --state")
-        if version > len(_VERSIONS):
+        if version > len(VERSIONS):
             raise StoreError(
-                f"{self.path} was written by a later version of the shipper (format {version}, known is {len(_VERSIONS)}); "
+                f"{self.path} was written by a later version of the shipper (format {version}, known is {len(VERSIONS)}); "
                 "use that version, or give another folder with --state"
             )
         db.execute("PRAGMA journal_mode=WAL")
@@ -303,11 +259,11 @@ class Checkpoint:
         if verdict != "ok":
             raise sqlite3.DatabaseError(verdict)
         self.is_new = version == 0
-        if version < len(_VERSIONS):
+        if version < len(VERSIONS):
             db.execute("BEGIN IMMEDIATE")
-            for statement in chain.from_iterable(_VERSIONS[version:]):
+            for statement in chain.from_iterable(VERSIONS[version:]):
                 db.execute(statement)
-            db.execute(f"PRAGMA user_version={len(_VERSIONS)}")
+            db.execute(f"PRAGMA user_version={len(VERSIONS)}")
             db.execute("COMMIT")
 
     def _error(self, exc: sqlite3.Error) -> StoreError:
@@ -343,28 +299,13 @@ def peek(folder: Path) -> list[Account]:
             sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=10, isolation_level=None)
         ) as db:
             (version,) = db.execute("PRAGMA user_version").fetchone()
-            if version != len(_VERSIONS):
+            if version != len(VERSIONS):
                 raise StoreError(
                     f"{path} was written by another version of the shipper; run that one's status, or this one's run"
                 )
             return _accounts(db)
     except sqlite3.Error as exc:
         raise StoreError(f"the checkpoint {path} cannot be read: {exc}") from exc
-
-
-def holder(folder: Path) -> str:
-    """Return who holds the checkpoint, such as `pid 17`; empty when nobody does."""
-    try:
-        fd = os.open(folder / "lock", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return ""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return os.pread(fd, 100, 0).decode("ascii", "replace").strip() or "unknown process"
-    finally:
-        os.close(fd)
-    return ""
 
 
 def _rows(reservations: Iterable[Reservation]) -> list[tuple[object, ...]]:
@@ -399,29 +340,3 @@ def _accounts(db: sqlite3.Connection) -> list[Account]:
         *accounts,
         Account(FileState("", "files that are gone", False, 0, 0), 0.0, read, tallies.get("", Counter())),
     ]
-
-
-def _hold(folder: Path) -> int:
-    """Lock the folder for this process, for as long as it lives."""
-    fd = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
-    try:
-        _lock(fd)
-    except BlockingIOError:
-        owner = os.pread(fd, 100, 0).decode("ascii", "replace").strip()
-        os.close(fd)
-        raise ConfigError(
-            f"another shipper uses {folder} ({owner or 'unknown process'}); stop it, or give this one its own folder with --state"
-        ) from None
-    os.ftruncate(fd, 0)
-    os.pwrite(fd, f"pid {os.getpid()}\n".encode(), 0)
-    return fd
-
-
-def _lock(fd: int) -> None:
-    """Take the lock; somebody who only looks whether it is held (`holder`) holds it for a moment."""
-    for _ in range(_LOCK_TRIES):
-        with suppress(BlockingIOError):
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        time.sleep(0.05)
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from shipper.checkpoint import Checkpoint
-from shipper.events import Emit, FileDeleted
+from shipper.events import Emit
+from shipper.events_of_files import FileDeleted
 from shipper.failpoints import reach
 from shipper.files import Files
 from shipper.finished import Finished, Ready

@@ -65,60 +65,66 @@ def _main(
     pass
 
 
+_GivenPaths = Annotated[
+    list[str] | None,
+    typer.Option("--path", help="Glob of the files, or a folder; may be repeated. [env: SHIPPER_PATH]", metavar="GLOB"),
+]
+_Sink = Annotated[
+    str | None, typer.Option("--sink", help="auto, elasticsearch or http. [env: SHIPPER_SINK]", metavar="KIND")
+]
+_Compression = Annotated[
+    str | None, typer.Option(help="none, gzip or zstd. [env: SHIPPER_COMPRESSION]", metavar="NAME")
+]
+_GivenState = Annotated[
+    Path | None,
+    typer.Option(
+        help="Folder of the checkpoint; default: .shipper beside the files. [env: SHIPPER_STATE]", metavar="DIR"
+    ),
+]
+_Template = Annotated[
+    bool | None,
+    typer.Option("--template/--no-template", help="Make sure of template and data stream before the first write."),
+]
+_Finished = Annotated[
+    str | None,
+    typer.Option(
+        help="keep or delete files whose writer has ended, once acknowledged. [env: SHIPPER_FINISHED]", metavar="WHAT"
+    ),
+]
+_Timeout = Annotated[
+    float | None,
+    typer.Option(
+        help="With --once: end after so many seconds with exit code 5. [env: SHIPPER_ONCE_TIMEOUT_S]", metavar="SECONDS"
+    ),
+]
+_Metrics = Annotated[
+    str | None,
+    typer.Option(
+        help="Serve /metrics, /healthz and /readyz there; default: not at all. [env: SHIPPER_METRICS]",
+        metavar="HOST:PORT",
+    ),
+]
+
+
 @app.command()
 def run(  # noqa: PLR0913 (one parameter per option)
     *,
-    path: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--path", help="Glob of the files, or a folder; may be repeated. [env: SHIPPER_PATH]", metavar="GLOB"
-        ),
-    ] = None,
+    path: _GivenPaths = None,
     to: _To = None,
-    sink: Annotated[
-        str | None, typer.Option("--sink", help="auto, elasticsearch or http. [env: SHIPPER_SINK]", metavar="KIND")
-    ] = None,
+    sink: _Sink = None,
     once: Annotated[bool, typer.Option("--once", help="Ship what is there, then exit.")] = False,
     config: _Config = None,
-    compression: Annotated[
-        str | None, typer.Option(help="none, gzip or zstd. [env: SHIPPER_COMPRESSION]", metavar="NAME")
-    ] = None,
-    state: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the checkpoint; default: .shipper beside the files. [env: SHIPPER_STATE]", metavar="DIR"
-        ),
-    ] = None,
-    template: Annotated[
-        bool | None,
-        typer.Option("--template/--no-template", help="Make sure of template and data stream before the first write."),
-    ] = None,
-    finished: Annotated[
-        str | None,
-        typer.Option(
-            help="keep or delete files whose writer has ended, once acknowledged. [env: SHIPPER_FINISHED]",
-            metavar="WHAT",
-        ),
-    ] = None,
-    timeout: Annotated[
-        float | None,
-        typer.Option(
-            help="With --once: end after so many seconds with exit code 5. [env: SHIPPER_ONCE_TIMEOUT_S]",
-            metavar="SECONDS",
-        ),
-    ] = None,
-    metrics: Annotated[
-        str | None,
-        typer.Option(
-            help="Serve /metrics, /healthz and /readyz there; default: not at all. [env: SHIPPER_METRICS]",
-            metavar="HOST:PORT",
-        ),
-    ] = None,
+    compression: _Compression = None,
+    state: _GivenState = None,
+    template: _Template = None,
+    finished: _Finished = None,
+    timeout: _Timeout = None,
+    metrics: _Metrics = None,
 ) -> None:
     """Follow files and ship their records; SIGTERM drains and exits 0."""
     with _errors():
         from shipper.config import load_settings, suspicious_variables  # noqa: PLC0415
-        from shipper.events import Console  # noqa: PLC0415
+        from shipper.console import Console  # noqa: PLC0415
         from shipper.service import run as serve  # noqa: PLC0415
         from shipper.service import share_out  # noqa: PLC0415
 
@@ -330,7 +336,7 @@ def dead_replay(
     with _errors():
         from shipper.commands.dead import Choice, parse_age, replay  # noqa: PLC0415
         from shipper.config import load_settings  # noqa: PLC0415
-        from shipper.events import Console  # noqa: PLC0415
+        from shipper.console import Console  # noqa: PLC0415
 
         choice = Choice(ids or (), reason, parse_age(older_than) if older_than else 0.0)
         settings = load_settings(config, {"path": path, "state": state, "to": to})

@@ -6,11 +6,7 @@ Everything that happens, as one frozen value each. The console and the tests lis
 
 from __future__ import annotations
 
-import errno
-import os
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from shipper.core.accounting import Ledger, Tally
@@ -18,8 +14,6 @@ from shipper.core.model import Advice, Batch, Fate
 from shipper.lag import written_at
 
 Emit = Callable[[object], None]
-
-_CLEAR = "\r\x1b[K"
 
 _ENDINGS = (
     (Fate.RESCUED, "of them rescued from a conflict with the mapping"),
@@ -104,97 +98,6 @@ class NotStarted:
 
     def __str__(self) -> str:
         return f"stopped before anything was shipped: {self.why}; what there is waits in the files"
-
-
-@dataclass(frozen=True, slots=True)
-class WatchingFailed:
-    """The kernel cannot tell what changes."""
-
-    reason: str
-
-    def __str__(self) -> str:
-        return f"cannot watch the folders ({self.reason}): looking again and again in place of that"
-
-
-@dataclass(frozen=True, slots=True)
-class FileLost:
-    """A file was deleted before all of it was read, and cannot be read on."""
-
-    path: str
-    left: int
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.path} was deleted with {self.left} bytes that were not read: {self.reason}"
-
-
-@dataclass(frozen=True, slots=True)
-class FileGone:
-    """No name leads to a file any more, and not all of it has been read yet."""
-
-    path: str
-    left: int
-
-    def __str__(self) -> str:
-        return f"{self.path} was deleted or moved away with {self.left} bytes that are not read yet; they are read from the open file"
-
-
-@dataclass(frozen=True, slots=True)
-class NothingMatches:
-    """No file matches a pattern, which is fine when the application has not started yet."""
-
-    pattern: str
-
-    def __str__(self) -> str:
-        return f"no file matches {self.pattern} (check --path if there should be some)"
-
-
-@dataclass(frozen=True, slots=True)
-class FileFound:
-    """A file is followed from now on."""
-
-    path: str
-    offset: int
-
-
-@dataclass(frozen=True, slots=True)
-class FileUnreadable:
-    """A file cannot be read. Said once per file and reason; tried again."""
-
-    path: str
-    reason: str
-
-    def __str__(self) -> str:
-        hint = " (the shipper needs read permission)" if self.reason == os.strerror(errno.EACCES) else ""
-        return f"cannot read {self.path}: {self.reason}; it is tried again{hint}"
-
-
-@dataclass(frozen=True, slots=True)
-class FileTruncated:
-    """A foreign file is shorter than what was read of it, or holds other bytes: it is read anew from its start."""
-
-    path: str
-
-    def __str__(self) -> str:
-        return f"{self.path} was truncated or rewritten; it is read from its start"
-
-
-@dataclass(frozen=True, slots=True)
-class FileDeleted:
-    """A finished part was deleted, or moved to the archive, since everything in it is acknowledged."""
-
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveFailed:
-    """A finished part cannot be archived; it stays where it is."""
-
-    folder: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"cannot archive into {self.folder}: {self.reason}; the files stay where they are, trying again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -400,34 +303,3 @@ class Stopped:
         return text + (
             f"; at least {self.left} bytes are left for the next start" if self.left else "; nothing is left"
         )
-
-
-class Console:
-    """Writes the sentences of events to stderr, the same one once in a row, and a line of progress if that is a terminal."""
-
-    def __init__(self) -> None:
-        self._last = ""
-        self._line = False
-        self.is_terminal = sys.stderr is not None and sys.stderr.isatty()
-
-    def __call__(self, event: object) -> None:
-        """Print *event* if it has a sentence."""
-        if type(event).__str__ is object.__str__:
-            return
-        self.say(str(event))
-
-    def say(self, text: str) -> None:
-        """Print a sentence."""
-        if text != self._last:
-            self._last = text
-            self._write(f"{_CLEAR if self._line else ''}shipper: {text}\n")
-            self._line = False
-
-    def progress(self, text: str) -> None:
-        """Show a line that the next one takes the place of; only for terminals."""
-        self._line = True
-        self._write(f"{_CLEAR}{text}")
-
-    def _write(self, text: str) -> None:
-        with suppress(OSError, ValueError):  # nobody listens any more: no reason to stop shipping
-            print(text, end="", file=sys.stderr, flush=True)  # noqa: T201 (this is the console)

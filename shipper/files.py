@@ -20,7 +20,8 @@ from jsonlog.files.protocol import PartName, is_alive, parse_name
 from shipper.checkpoint import FileState
 from shipper.core.acks import Commit
 from shipper.core.model import Checked, Source
-from shipper.events import Emit, FileFound, FileGone, FileLost, FileTruncated, FileUnreadable, NothingMatches
+from shipper.events import Emit
+from shipper.events_of_files import FileFound, FileGone, FileLost, FileTruncated, FileUnreadable, NothingMatches
 from shipper.look import Number, Seen, View, look, look_at
 from shipper.opened import Opened, open_all, stem_of, still
 from shipper.packed import Survey, Surveys, bare_name

@@ -24,7 +24,8 @@ from typing import Literal
 import zstandard
 
 from jsonlog.files.protocol import writer_alive
-from shipper.events import ArchiveFailed, Emit
+from shipper.events import Emit
+from shipper.events_of_files import ArchiveFailed
 from shipper.tailer import Tailer
 
 Finish = Literal["keep", "delete", "archive"]

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import os
 import random
 import resource
 import secrets
-import signal
-from collections.abc import Callable, Coroutine
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
 from urllib.parse import quote
 
 from shipper.access import open_transport
@@ -27,17 +23,14 @@ from shipper.deadletters import DEAD_LETTERS, DeadLetters
 from shipper.delivery import Delivery
 from shipper.errors import ConfigError, SinkError, SinkMisconfigured
 from shipper.events import (
-    Draining,
     Emit,
     NoFolderYet,
     NotStarted,
-    Reloading,
     SinkFailed,
     SinkFound,
     SinkRecovered,
     Started,
     Stopped,
-    TimedOut,
 )
 from shipper.files import Files
 from shipper.finished import Finished
@@ -49,19 +42,15 @@ from shipper.pipeline import Pipeline
 from shipper.report import Report
 from shipper.sinks.detect import Wanted, find_sink
 from shipper.sinks.interface import Sink
+from shipper.stopping import Stop, cancel
 from shipper.tailer import Reader
 from shipper.transport import Transport
 from shipper.urls import split_urls
 from shipper.workers import ALL, Share, deal_out, state_folders, supervise
 
-T = TypeVar("T")
-
 STATE_FOLDER = ".shipper"
 NOT_CLOSED = 4
 """The exit code when the accounting does not close."""
-TIMED_OUT = 5
-"""The exit code when `--once` was not done in its time."""
-_RELOAD_DRAIN_S = 2.0  # what is on its way may arrive; what is not sent yet is read again
 _MAX_OPEN = 1000
 
 
@@ -94,13 +83,14 @@ def run(
         StoreError: The checkpoint cannot be used.
     """
     figures = Figures(emit)
+    reload_checked = (lambda: _check(reload())) if reload is not None else None
     use_one_arena()
     gc.collect()
     gc.freeze()  # what the imports made stays: no need to look at it again and again
     while True:
         _check(settings)
         try:
-            code = asyncio.run(_run(settings, _Ways(figures, reload, progress, share), once=once))
+            code = asyncio.run(_run(settings, _Ways(figures, reload_checked, progress, share), once=once))
         except ExceptionGroup as group:  # the task group wraps what went wrong in one of its tasks
             raise _first(group) from group
         if isinstance(code, int):
@@ -127,7 +117,8 @@ def share_out(settings: Settings, work: Callable[..., int]) -> int:
     return supervise(settings.workers, lambda share: work(share=share))
 
 
-def _check(settings: Settings) -> None:
+def _check(settings: Settings) -> Settings:
+    """Return settings with which something can be shipped, as far as they alone can tell."""
     if not settings.path:
         raise ConfigError("no files to ship: give --path 'logs/*.jsonl' (or SHIPPER_PATH, or 'path' in the YAML file)")
     if settings.finished == "archive" and settings.archive is None:
@@ -135,6 +126,7 @@ def _check(settings: Settings) -> None:
     if not settings.to:
         raise ConfigError("nowhere to ship to: give --to http://… (or SHIPPER_TO, or 'to' in the YAML file)")
     split_urls(settings.to)
+    return settings
 
 
 def state_folder(settings: Settings, patterns: tuple[str, ...]) -> Path:
@@ -175,7 +167,7 @@ async def _run(settings: Settings, ways: _Ways, *, once: bool) -> int | Settings
     """Run one pipeline; return the exit code, or the settings for the next one."""
     figures = ways.figures
     patterns = absolute_patterns(settings.path, Path.cwd())
-    stop = _Stop(settings, figures, reload=ways.reload)
+    stop = Stop(settings, figures, reload=ways.reload)
     state = state_folder(settings, patterns)
     if once and not await _is_something_there(patterns, state):
         missing = [str(folder) for folder in map(fixed_folder, patterns) if not await asyncio.to_thread(folder.is_dir)]
@@ -213,7 +205,7 @@ class _Parts:
     share: Share
 
 
-async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, *, once: bool) -> int | Settings:
+async def _ship(settings: Settings, stop: Stop, report: Report, parts: _Parts, *, once: bool) -> int | Settings:
     figures, transport = report.figures, parts.transport
     files = Files(
         parts.patterns,
@@ -241,11 +233,11 @@ async def _ship(settings: Settings, stop: _Stop, report: Report, parts: _Parts, 
     try:
         sink = await stop.unless_stopped(wait_for_sink(transport, settings, figures), beside=running)
     except BaseException:
-        await _cancel(running)
+        await cancel(running)
         await files.close()
         raise
     if sink is None and not running.done():
-        await _cancel(running)
+        await cancel(running)
         await files.close()
         if not stop.settings and not stop.expired:
             figures(NotStarted(f"{transport.url} never answered"))
@@ -272,7 +264,7 @@ async def _is_something_there(patterns: tuple[str, ...], state: Path) -> bool:
     return bool(view.files or view.unreadable) or await asyncio.to_thread((state / CHECKPOINT).exists)
 
 
-async def _wait_for_folder(folder: Path, *, emit: Emit, stop: _Stop) -> bool:
+async def _wait_for_folder(folder: Path, *, emit: Emit, stop: Stop) -> bool:
     """Wait for the folder of the files: making it would give it the wrong owner. False when stopped meanwhile."""
     if await asyncio.to_thread(folder.is_dir):
         return True
@@ -312,97 +304,6 @@ def _wanted(settings: Settings, transport: Transport) -> Wanted:
     endpoint = Endpoint(shape, path, settings.http_method, headers, statuses)
     streams = settings.template and settings.index is None
     return Wanted(settings.sink, settings.compression, streams, text, endpoint)
-
-
-class _Stop:
-    """
-    Signals. The first one drains, a second one ends the process at once; SIGHUP reads the settings again.
-
-    SIGTERM comes to an application and its sidecar together: what the application still logs is waited for. SIGINT comes
-    from a person at a terminal: the writers are not waited for.
-    """
-
-    def __init__(self, settings: Settings, figures: Figures, *, reload: Callable[[], Settings] | None) -> None:
-        self.settings: Settings | None = None
-        """Those to go on with; None when it is the end."""
-        self.expired = 0
-        """The exit code when the time of `--once` is over."""
-        self._settings = settings
-        self._figures = figures
-        self._reload = reload
-        self._stopped = asyncio.Event()
-        self._signal = 0
-        self._loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._loop.add_signal_handler(number, self._on_signal, number)
-        if reload is not None:
-            self._loop.add_signal_handler(signal.SIGHUP, self._on_reload)
-
-    def expire_after(self, seconds: float) -> None:
-        """End after some seconds, whatever is left."""
-        self._loop.call_later(seconds, self._on_expiry)
-
-    def _on_signal(self, number: int) -> None:
-        if self._signal:
-            with suppress(OSError):
-                os.write(2, b"shipper: stopped at once; what is not acknowledged is sent again at the next start\n")
-            os._exit(128 + number)
-        self._signal, self.settings = number, None
-        self._stopped.set()
-
-    def _on_reload(self) -> None:
-        if self._reload is None or self._stopped.is_set():
-            return
-        try:
-            settings = self._reload()
-            _check(settings)
-        except ConfigError as exc:
-            self._figures(Reloading(str(exc)))
-            return
-        self._figures(Reloading())
-        self.settings = settings
-        self._stopped.set()
-
-    def _on_expiry(self) -> None:
-        if not self._stopped.is_set():
-            self._figures(TimedOut(self._settings.once_timeout_s, self._figures.why_not_ready))
-            self.expired = TIMED_OUT
-            self._stopped.set()
-
-    async def unless_stopped(
-        self, work: Coroutine[Any, Any, T], *, beside: asyncio.Task[None] | None = None
-    ) -> T | None:
-        """Return what *work* returns; None when a signal came first, or the end of what runs *beside* it."""
-        task = asyncio.ensure_future(work)
-        stopped = asyncio.ensure_future(self._stopped.wait())
-        await asyncio.wait({task, stopped, beside or stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if task.done():
-            return task.result()
-        await _cancel(task)
-        return None
-
-    async def run(self, pipeline: Pipeline, task: asyncio.Task[None]) -> bool:
-        """Wait for the pipeline; after the first signal, for as long as a drain may take. False when that was too short."""
-        stopped = asyncio.ensure_future(self._stopped.wait())
-        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        stopped.cancel()
-        if not task.done() and not self.expired:
-            pipeline.stop(wait_for_writers=self._signal == signal.SIGTERM)
-            if self._signal:
-                self._figures(Draining(self._settings.drain_s))
-            await asyncio.wait({task}, timeout=self._settings.drain_s if self._signal else _RELOAD_DRAIN_S)
-        if not task.done():
-            await _cancel(task)
-            return False
-        task.result()
-        return True
-
-
-async def _cancel(task: asyncio.Future[Any]) -> None:
-    task.cancel()
-    with suppress(asyncio.CancelledError):
-        await task
 
 
 def _finished(settings: Settings, emit: Emit) -> Finished:

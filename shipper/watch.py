@@ -17,7 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from shipper.events import Emit, WatchingFailed
+from shipper.events import Emit
+from shipper.events_of_files import WatchingFailed
 from shipper.look import Number, View, folders_of
 
 Mode = Literal["auto", "inotify", "poll"]

@@ -17,12 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from jsonlog.files.protocol import is_alive, parse_name
-from shipper.checkpoint import Account, holder, peek
+from shipper.checkpoint import Account, peek
 from shipper.commands.store import table
 from shipper.config import Settings
 from shipper.core.accounting import Tally
 from shipper.core.model import Fate
 from shipper.deadletters import DEAD_LETTERS, index
+from shipper.holding import holder
 from shipper.lag import record_at
 from shipper.look import absolute_patterns, look
 from shipper.report import STATUS

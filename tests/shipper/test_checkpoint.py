@@ -15,11 +15,12 @@ from pathlib import Path
 
 import pytest
 
-from shipper.checkpoint import _VERSIONS, CHECKPOINT, Checkpoint, FileState
+from shipper.checkpoint import CHECKPOINT, Checkpoint, FileState
 from shipper.core.accounting import Imbalance
 from shipper.core.acks import Commit
 from shipper.core.model import ORIGIN, Fate, Position
 from shipper.errors import ConfigError, StoreError, StoreFull
+from shipper.formats import VERSIONS
 from tests.fakes import clean_environment, wait_for
 from tests.shipper.test_files import unprivileged
 
@@ -72,7 +73,7 @@ def _commit(key: str, line: int, *, lines: int | None = None, **tally: int) -> C
 def test_a_checkpoint_of_the_first_format_is_brought_up_to_date(tmp_path: Path) -> None:
     """What an older version has written is read as it was; what was not counted then is not held against the sums."""
     db = sqlite3.connect(tmp_path / CHECKPOINT)
-    for statement in _VERSIONS[0]:
+    for statement in VERSIONS[0]:
         db.execute(statement)
     db.execute("PRAGMA user_version=1")
     db.execute("INSERT INTO files VALUES ('k', '/k', 1, 2, 3, x'7b', 70, 7, x'0a', 1.0)")

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from shipper.checkpoint import Checkpoint
-from shipper.events import FileUnreadable
+from shipper.events_of_files import FileUnreadable
 from shipper.limits import Limits
 from shipper.look import absolute_patterns, fixed_folder, look
 from shipper.tailer import DEAD_WRITER

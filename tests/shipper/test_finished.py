@@ -13,7 +13,7 @@ import zstandard
 
 from shipper.checkpoint import Checkpoint
 from shipper.errors import StoreFull
-from shipper.events import ArchiveFailed, FileDeleted
+from shipper.events_of_files import ArchiveFailed, FileDeleted
 from tests.fakes import Part, World, append, line, lines, say, until
 
 

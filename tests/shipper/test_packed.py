@@ -18,7 +18,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shipper.events import FileUnreadable
+from shipper.events_of_files import FileUnreadable
 from shipper.packed import Damaged, Incomplete, Packed, survey, unpack
 from tests.fakes import Part, World, append, lines, say, until
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from shipper.errors import StoreFull
-from shipper.events import FileGone, FileLost, FileTruncated
+from shipper.events_of_files import FileGone, FileLost, FileTruncated
 from shipper.limits import Limits
 from tests.fakes import Part, World, append, line, lines, say, until
 

@@ -82,6 +82,7 @@ def test_a_shipper_that_was_killed(shipper: Shipper, endpoint: Endpoint) -> None
     program = shipper.run("run", "--path", "logs", "--to", endpoint.url)
     wait_for(lambda: len(endpoint.records) == 10, "the records")
     wait_for(lambda: figures(shipper)["records"]["delivered"] == 10, "the commit")
+    wait_for(lambda: "an HTTP endpoint" in figures(shipper)["store"], "what the running shipper says of the endpoint")
     program.kill()
     append(shipper.logs / "a.jsonl", line(5))
     append(shipper.logs / "new.jsonl", line(6))

@@ -14,7 +14,7 @@ import watchfiles  # noqa: F401 (not to be imported without descriptors)
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shipper.events import WatchingFailed
+from shipper.events_of_files import WatchingFailed
 from shipper.limits import Limits
 from shipper.look import folders_of, matches
 from shipper.watch import is_remote
