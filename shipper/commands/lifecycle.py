@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from shipper.commands.store import Finding, Json, Store, post, put
 from shipper.commands.templates import LIFECYCLE, differences
-from shipper.errors import ConfigError
+from shipper.errors import ConfigError, SinkMisconfigured
 
 POLICY = "jsonlog"
 PATTERN = "logs-*.jsonlog*-*"
@@ -92,7 +92,12 @@ async def before_templates(store: Store, text: str) -> list[Finding]:
     if finding is None:
         return []
     path = finding.request.path if finding.request else ""
-    there = await store.ask("GET", path)
+    try:
+        there = await store.ask("GET", path)
+    except SinkMisconfigured as exc:
+        if "no handler found" in str(exc):  # a build without the module or the plugin
+            raise ConfigError(f"--lifecycle {text}: {store.title} has no {finding.what.split()[0]}") from exc
+        raise
     if there is None:
         return [finding]
     body = ism_policy(_age(text)) if product == "opensearch" else ilm_policy(_age(text))

@@ -18,7 +18,7 @@ from shipper.commands.store import PRIVILEGES, Finding, Json, find_store, open_t
 from shipper.commands.templates import USUAL, Choices, bundle, check_profiles, chosen
 from shipper.config import Settings
 from shipper.core.model import Request
-from shipper.errors import ConfigError, SinkMisconfigured
+from shipper.errors import ConfigError, SinkError
 from shipper.resources import read_schema
 from shipper.transport import Transport
 
@@ -75,6 +75,8 @@ def setup(settings: Settings, options: Options = Options()) -> tuple[str, int]:
     if options.index_mode not in (None, "standard", "logsdb"):
         raise ConfigError(f"--index-mode {options.index_mode}: give standard or logsdb")
     if options.export is not None:
+        if options.dry_run:
+            raise ConfigError("--dry-run and --export: give one of them, an export changes nothing in a store")
         return _export(options, options.export), 0
     return asyncio.run(_setup(settings, options))
 
@@ -99,7 +101,7 @@ async def _setup(settings: Settings, options: Options) -> tuple[str, int]:
         await transport.close()
         if viewer is not None:
             await viewer.close()
-    failed = any(outcome in ("blocked", "refused") for _, outcome, _ in rows)
+    failed = any(outcome in ("blocked", "refused", "no answer") for _, outcome, _ in rows)
     return f"{store.title}\n{table(rows)}", int(failed)
 
 
@@ -112,21 +114,28 @@ def _choices(product: str, options: Options) -> Choices:
 
 
 async def _mend(transport: Transport, finding: Finding, privileges: str, *, dry_run: bool) -> tuple[str, str, str]:
-    """Do what mends a finding; a refusal is a row of the table, as the other things can still be done."""
+    """Do what mends a finding; what fails is a row of the table, which says what was done before it, and goes on after it."""
     if finding.request is None:
         return finding.what, "unchanged" if finding.state == "fine" else finding.state, finding.detail
     if dry_run:
         return finding.what, f"would be {finding.done}", finding.detail
-    response = await transport.send(finding.request)
+    return finding.what, *await _ask(transport, finding, finding.request, privileges)
+
+
+async def _ask(transport: Transport, finding: Finding, request: Request, privileges: str) -> tuple[str, str]:
+    """Send what mends a finding; the outcome and the detail of its row."""
+    try:
+        response = await transport.send(request)
+    except SinkError as exc:
+        return "no answer", str(exc)
     said = response.body.decode("utf-8", "replace")
     if response.status not in (200, 201):
-        what = f"{finding.request.method} {transport.url}{finding.request.path}"
-        return finding.what, "refused", str(refusal(response, what, privileges))
-    if "/_import" in finding.request.path:
-        return finding.what, *_imported(transport, said, finding.done)
-    if finding.request.path.startswith((f"{ISM}/add", f"{ISM}/change")) and '"failures":true' in said.replace(" ", ""):
-        return finding.what, "refused", said[:1000]  # 200 even where not a single index was taken
-    return finding.what, finding.done, finding.detail
+        return "refused", str(refusal(response, f"{request.method} {transport.url}{request.path}", privileges))
+    if "/_import" in request.path:
+        return _imported(transport, said, finding.done)
+    if request.path.startswith((f"{ISM}/add", f"{ISM}/change")) and '"failures":true' in said.replace(" ", ""):
+        return "refused", said[:1000]  # 200 even where not a single index was taken
+    return finding.done, finding.detail
 
 
 # --- Kibana, OpenSearch Dashboards -----------------------------------------------------------------------------------
@@ -153,9 +162,8 @@ def _imported(transport: Transport, said: str, done: str) -> tuple[str, str]:
         answer = json.loads(said)
         count, good = int(answer["successCount"]), bool(answer["success"])
     except (ValueError, KeyError, TypeError):
-        raise SinkMisconfigured(
-            f"{transport.url} does not answer like Kibana or OpenSearch Dashboards: {said[:200]!r}; check --kibana"
-        ) from None
+        wrong = f"{transport.url} does not answer like Kibana or OpenSearch Dashboards: {said[:200]!r}; check --kibana"
+        return "refused", wrong
     if good:
         return done, f"{count} objects"
     errors = [f"{one.get('type')} {one.get('id')}: {json.dumps(one.get('error'))}" for one in answer.get("errors", ())]
@@ -183,6 +191,10 @@ def _export(options: Options, folder: Path) -> str:
                 read_schema(name),
             )
         )
+    others = {path for product in OBJECTS for path in (folder / product).glob("*") if path.is_file()}
+    if others := others - {folder / file for file, _, _ in files}:
+        # A mixture of two exports would be installed in an order that is neither's.
+        raise ConfigError(f"--export {folder}: holds {min(others)}, which is not of this export; give an empty folder")
     try:
         for file, _, text in files:
             (folder / file).parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,12 @@ from typing import Any
 Answer = tuple[int, Any]
 
 
+def rows(text):
+    """The rows of the table that `shipper setup` and `check` print: what, outcome, detail."""
+    lines = [line.split("  ") for line in text.splitlines()]
+    return {parts[0]: [part.strip() for part in parts[1:] if part] for parts in lines if len(parts) > 1}
+
+
 @contextmanager
 def serving(answer):
     """Serve `answer(method, path, headers, body) -> (status, JSON or text)` on the loopback address; gives the URL."""

@@ -1,13 +1,9 @@
-"""`shipper setup` and `shipper check` against the real stores, and against servers of ours for what cannot run here.
-
-Not tried: the import into a live Kibana or OpenSearch Dashboards. The one here is ours, and knows what their documentation says.
-"""
+"""`shipper setup` and `shipper check` against the real stores, and against servers of ours where one has to refuse."""
 
 import copy
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -17,18 +13,12 @@ from shipper.commands.setup import Options, setup
 from shipper.commands.templates import PROFILES, USUAL, differences
 from shipper.config import Settings
 from shipper.errors import ConfigError, SinkMisconfigured
-from tests.schemas.fakes import ELASTIC, OPENSEARCH, Kibana, Store, serving
+from tests.schemas.fakes import ELASTIC, OPENSEARCH, Store, rows, serving
 from tests.schemas.records import MINIMAL, changed
 
 NAMES = {profile: "jsonlog" if profile == "jsonlog" else f"jsonlog-{profile}" for profile in PROFILES}
 MAPPINGS = "/_component_template/jsonlog@mappings"
 INDEX = "/_index_template/jsonlog"
-
-
-def rows(text):
-    """The rows of the table: what, outcome, detail."""
-    lines = [line.split("  ") for line in text.splitlines()]
-    return {parts[0]: [part.strip() for part in parts[1:] if part] for parts in lines if len(parts) > 1}
 
 
 def committed(kind, profile="jsonlog"):
@@ -257,6 +247,18 @@ def test_a_stream_under_another_template_is_explained(place):
     place.store.call("DELETE", f"/_data_stream/{place.stream}")
 
 
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("kind", "lifecycle", "what"), [("elasticsearch", "ilm:30d", "ILM"), ("opensearch", "30d", "ISM")]
+)
+def test_a_lifecycle_that_the_server_has_not(request, kind, lifecycle, what):
+    """The builds that run here have neither ILM nor ISM: setup says so in a sentence, and changes nothing."""
+    server = emptied(request.getfixturevalue(kind))
+    with pytest.raises(ConfigError, match=f"--lifecycle {lifecycle}: .* has no {what}"):
+        setup(Settings(to=server.url), Options(lifecycle=lifecycle))
+    assert server.call("GET", "/_index_template/jsonlog*")[1]["index_templates"] == []
+
+
 @pytest.fixture
 def elastic(elasticsearch, unique_service):
     it = Place(emptied(elasticsearch), unique_service)
@@ -343,66 +345,7 @@ def test_options_that_are_wrong_are_named():
         check(Settings(to=url), ("jsonlog",))
 
 
-# --- Kibana ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("root", "product", "version"), [(ELASTIC, "kbn", "8.19.0"), (OPENSEARCH, "osd", "7.10.2")])
-def test_saved_objects_are_imported_again_and_again(root, product, version):
-    """The import has the product's form and header; the oldest version that we name takes every object, twice the same."""
-    kibana = Kibana(product, version)
-    with serving(Store(root)) as store, serving(kibana) as viewer:
-        for _ in range(2):
-            text, code = setup(Settings(to=store), Options(kibana=viewer))
-            assert code == 0, text
-            assert "14 objects" in text
-    assert len(kibana.objects) == 14
-
-
-def test_what_kibana_does_not_take_is_named():
-    """A Kibana that is too old answers 200 and takes less: the row says which objects it did not take, and why."""
-    with serving(Store(ELASTIC)) as store, serving(Kibana("kbn", "8.5.0")) as viewer:
-        text, code = setup(Settings(to=store), Options(kibana=viewer))
-    assert code == 1
-    assert "lens jsonlog-panel-levels" in text
-    assert "more recent version" in text
-
-
-def test_what_is_no_kibana_is_named():
-    """A wrong --kibana is told from one that refuses, and one that is not up yet is no success either."""
-    with serving(Store(ELASTIC)) as store:
-        with serving(lambda *_: (200, "<html>")) as viewer, pytest.raises(SinkMisconfigured, match="check --kibana"):
-            setup(Settings(to=store), Options(kibana=viewer))
-        with serving(lambda *_: (403, {"message": "Forbidden"})) as viewer:
-            text, code = setup(Settings(to=store), Options(kibana=viewer))
-            assert (code, "Saved Objects Management" in text) == (1, True)
-        with serving(lambda *_: (503, "Kibana server is not ready yet")) as viewer:
-            text, code = setup(Settings(to=store), Options(kibana=viewer))
-            assert (code, "not ready yet" in text) == (1, True)
-
-
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("root", "product"), [(ELASTIC, "elasticsearch"), (OPENSEARCH, "opensearch")])
-def test_exported_files_are_what_would_be_sent(tmp_path, root, product):
-    """Each file is the body of the request that stands beside it in the table, for both products, asking nobody."""
-    store = Store(root)
-    options = {"lifecycle": "30d", "profiles": ("jsonlog", "foreign")}
-    with serving(store) as url:
-        setup(Settings(to=url), Options(**options))
-    text, code = setup(Settings(), Options(**options, export=tmp_path / "new"))
-    assert code == 0
-    files = {line.split("  ")[0].strip(): line.split("  ")[-1].strip() for line in text.splitlines()}
-    assert {str(path) for path in (tmp_path / "new").rglob("*.*json")} == set(files)
-    bodies = {
-        request: json.loads(Path(path).read_text())
-        for path, request in files.items()
-        if f"/{product}/" in path and path.endswith(".json")
-    }
-    assert bodies == store.asked
-    assert list(bodies) == list(store.asked)  # sorted by name they are in the order in which they have to be sent
-    kibana = (tmp_path / "new/elasticsearch/kibana.ndjson").read_text()
-    assert kibana == (ROOT / "schemas/kibana.ndjson").read_text()
+# --- the command and how it compares ---------------------------------------------------------------------------------
 
 
 def test_the_command_prints_the_table_and_exits_with_its_code(tmp_path):
