@@ -181,24 +181,32 @@ def _walk(record: Object, wanted: Callable[[str, str], bool]) -> list[_Place]:
 
 
 def _at_limit(_: Fault, record: Object, mapped: Mapped | None) -> list[_Place]:
-    """Find the keys that would need a new field."""
+    """
+    Find the keys that would need a new field.
+
+    Where there are none, another request has filled the mapping since: what was an object without a field then stands now where
+    a value is mapped, and objects at such places go.
+    """
     if mapped is None:
         return []
     objects = _objects_of(mapped)
     places: list[_Place] = []
+    misplaced: list[_Place] = []
     waiting: list[tuple[Object, tuple[str | int, ...], str]] = [(record, (), "")]
     while waiting:
         members, steps, above = waiting.pop()
         for key, value in members.items():
             path = f"{above}{key}"
-            if path in mapped.fields or path in (_SHIPPER, _TIMESTAMP) or bytes(value) == b"null":
+            if path in (_SHIPPER, _TIMESTAMP) or bytes(value) == b"null":
                 continue
             inside = list(_members(value))
-            if path in objects and inside:
+            if path in mapped.fields:
+                misplaced += [_Place((*steps, key), path)] if inside else []
+            elif path in objects and inside:
                 waiting += [(member, (*steps, key, *way), f"{path}.") for way, member in inside]
             elif mapped.grows_at(path):
                 places.append(_Place((*steps, key), path))
-    return places
+    return places or misplaced
 
 
 def _objects_of(mapped: Mapped) -> set[str]:

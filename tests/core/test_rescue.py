@@ -165,6 +165,14 @@ def test_at_the_limit_only_unmapped_keys_move() -> None:
     assert moved == {"extra.new": 2, "extra.o.y": 4, "extra.d.f": 6, "extra.list": [{"z": 1}]}
 
 
+def test_at_the_limit_a_mapping_that_has_grown_meanwhile_costs_one_key() -> None:
+    """Where nothing needs a field any more, an object at a place that is a value by now goes, and nothing else does."""
+    record = {"@timestamp": "t", "message": "m", "extra": {"n": {f"w{i}": i for i in range(2000)}, "o": {"x": 3}}}
+    result = rescued(record, "Limit of total fields [9] has been exceeded", mapped=read_mapping(MAPPING))
+    assert (result["message"], result["extra"]) == ("m", {"o": {"x": 3}})
+    assert list(json.loads(result["shipper"]["rescued"]["json"])) == ["extra.n"]
+
+
 def test_the_second_stage_keeps_the_line_and_its_core() -> None:
     """Where no field is named, the whole line is kept as text, with those core fields that are plain values."""
     record = {"@timestamp": "2026-01-01T00:00:00Z", "message": "m", "log": {"level": "INFO", "logger": {"a": 1}},
