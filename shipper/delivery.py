@@ -30,6 +30,7 @@ from shipper.transport import Transport
 
 _PATIENCE = 3  # attempts of one request; a busy store asks for a second one now and then
 _BELIEVED = 3
+_SMALL_BYTES = 64 * 1024  # a request that no store is too small for
 Sleep = Callable[[float], Awaitable[None]]
 
 
@@ -89,18 +90,19 @@ class Delivery:
             if pieces and not self.sink.fits(pieces):
                 todo.extendleft(reversed(split(pieces)))
                 continue
-            rest, reason = await self._send(pieces, ledger)
+            left = await self._send(pieces, ledger)
+            rest = left.again
             before = self._taken if rest and before < 0 else before
             if count_lines(rest) > 1:
                 todo.extendleft(reversed(split(rest)))
             elif rest and self._is_its_own_fault(before):
                 self._in_a_row += 1
-                await self._put_aside(tuple(_refuse(piece, reason) for piece in rest), ledger)
+                await self._put_aside(tuple(_refuse(piece, left) for piece in rest), ledger)
             elif rest:
                 # The fault may as well be the operator's. The others first, but not in a hurry.
                 strange += 1
                 todo.append(rest)
-                self._complain(todo, Advice.SPLIT, reason, strange)
+                self._complain(todo, Advice.SPLIT, left.reason, strange)
                 await self.sleep(backoff_s(strange, self.draw()))
                 continue
             self._is_fine(todo)
@@ -116,9 +118,9 @@ class Delivery:
         """
         return self._taken > before or (self._taken > 0 and self._in_a_row < _BELIEVED)
 
-    async def _send(self, pieces: tuple[Piece, ...], ledger: Ledger) -> tuple[tuple[Piece, ...], str]:
+    async def _send(self, pieces: tuple[Piece, ...], ledger: Ledger) -> Outcome:
         """Send until nothing is left, or until what is left has to be halved; return that, and why."""
-        attempt = 0
+        attempt = refused = 0
         ticket = object()
         while pieces:
             await self._wait_for_the_sink(ticket)
@@ -126,14 +128,15 @@ class Delivery:
             outcome = await self._attempt(pieces)
             await self._count(outcome, ledger)
             pieces = outcome.again
-            if outcome.advice is Advice.SPLIT:
+            refused = refused + 1 if outcome.too_much else 0
+            if outcome.advice is Advice.SPLIT or (refused >= _PATIENCE and _can_be_less(pieces)):
                 self._is_fine(ticket)
-                return pieces, outcome.reason
+                return outcome
             if pieces and outcome.advice is not Advice.NOW:
                 self._complain(ticket, outcome.advice, outcome.reason, attempt)
                 await self.sleep(backoff_s(attempt, self.draw(), outcome.retry_after_s))
         self._is_fine(ticket)
-        return (), ""
+        return Outcome()
 
     async def _attempt(self, pieces: tuple[Piece, ...]) -> Outcome:
         """Send once; what nobody knows the fate of comes back as in doubt, to be looked up before it is sent again."""
@@ -260,9 +263,14 @@ class Delivery:
             self.emit(SinkRecovered())
 
 
-def _refuse(piece: Piece, reason: str) -> Refused:
+def _refuse(piece: Piece, outcome: Outcome) -> Refused:
     line = piece.lines[0] if piece.original is None else piece.original
-    return Refused(piece.source, piece.first, line, reason, mark=piece.mark)
+    return Refused(piece.source, piece.first, line, outcome.reason, outcome.status, mark=piece.mark)
+
+
+def _can_be_less(pieces: tuple[Piece, ...]) -> bool:
+    """Tell whether half of it would be easier to take: a store may be too small for a request for ever."""
+    return count_lines(pieces) > 1 and sum(piece.size for piece in pieces) > _SMALL_BYTES
 
 
 def _as_piece(refused: Refused) -> Piece:

@@ -35,6 +35,7 @@ from shipper.memory import use_one_arena
 from shipper.pipeline import Pipeline
 from shipper.sinks.elasticsearch import ElasticsearchSink, Server
 from shipper.sinks.http import HttpSink
+from shipper.sinks.interface import Sink
 from shipper.tailer import Reader
 from shipper.transport import Transport
 
@@ -282,7 +283,7 @@ class World:
         """A pipeline as the service puts it together, with a checkpoint opened for it."""
         use_one_arena()
         checkpoint = Checkpoint(self.state)
-        transport = Transport("http://store", transport=httpx.MockTransport(self.store))
+        transport, sink = await self.open_sink()
         reader = Reader(self.max_line_bytes, self.max_open, self.rules)
         files = Files(
             absolute_patterns(self.patterns, self.folder),
@@ -292,12 +293,6 @@ class World:
             lambda: f"{next(self._epochs):016x}",
             self.events.append,
             self.keep_gone_s,
-        )
-        server = Server("opensearch", "3.8.0")
-        sink = (
-            HttpSink()
-            if self.sink == "http"
-            else ElasticsearchSink(transport, server, self.events.append, template=False)
         )
         dead = DeadLetters(self.state / "dead-letters.jsonl")
         delivery = Delivery(sink, transport, dead, self.events.append, sleep=self._sleep)
@@ -317,6 +312,14 @@ class World:
             await files.close()
             await transport.close()
             checkpoint.close()
+
+    async def open_sink(self) -> tuple[Transport, Sink]:
+        """The way to the store, and what it is taken for."""
+        transport = Transport("http://store", transport=httpx.MockTransport(self.store))
+        if self.sink == "http":
+            return transport, HttpSink()
+        server = Server("opensearch", "3.8.0")
+        return transport, ElasticsearchSink(transport, server, self.events.append, template=False)
 
     def imbalances(self, checkpoint: Checkpoint) -> list[Any]:
         """What does not close, of all that was counted until now; after any test that ends well there must be nothing."""

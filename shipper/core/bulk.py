@@ -164,7 +164,7 @@ def _all_created(count: int) -> bytes:
 
 def whole(pieces: Sequence[Piece], response: Response) -> Outcome:
     """Say what an answer that is not 2xx means for all lines of a request."""
-    outcome = Outcome(advice=judge_response(response.status), reason=describe(response))
+    outcome = Outcome(advice=judge_response(response.status), reason=describe(response), status=response.status)
     if is_turned_away(response.status):
         return replace(outcome, again=tuple(pieces))
     return replace(outcome, doubtful=tuple(pieces))
@@ -177,6 +177,8 @@ def unknown(pieces: Sequence[Piece], reason: str) -> Outcome:
 
 def _refused_whole(pieces: Sequence[Piece], response: Response) -> Outcome:
     outcome = whole(pieces, response)
+    if response.status == 429:
+        return replace(outcome, too_much=True)
     if outcome.advice is Advice.SPLIT:
         try:
             error = _whole_decoder.decode(response.body).error
@@ -211,7 +213,8 @@ class _Sorter:
         """Take one piece; False when the answer speaks of other records."""
         positions: dict[Verdict, list[int]] = {}
         for position, result in enumerate(results):
-            if result.id and result.id != line_id(piece, position):
+            # What goes to the failure store gets an id of the store's making there.
+            if result.id and result.id != line_id(piece, position) and result.failure_store != "used":
                 return False
             verdict = _judge(result)
             if verdict is Verdict.DELIVERED and piece.since and result.index not in ("", piece.since):
@@ -237,14 +240,17 @@ class _Sorter:
         # To be looked up before anything else happens to them: since when they may be elsewhere is open again.
         moved = [replace(piece, since="") for piece in self.kept.get(Verdict.MOVED, [])]
         left = waiting or busy or doubtful or moved
+        conflicts = tuple(self.kept.get(Verdict.CONFLICT, []))
         return Outcome(
             tuple(self.ended),
             tuple(self.refused),
             again=(*waiting, *busy, *moved),
             doubtful=tuple(doubtful),
-            conflicts=tuple(self.kept.get(Verdict.CONFLICT, [])),
+            conflicts=conflicts,
             advice=Advice.WAIT if waiting else Advice.RETRY if left else Advice.DONE,
             reason=next((self.reasons[verdict] for verdict in _KEPT if verdict in self.reasons), ""),
+            # Nothing of it was taken: a shard has no room for what comes at once.
+            too_much=bool(busy) and not (self.ended or self.refused or conflicts or waiting or doubtful or moved),
         )
 
 

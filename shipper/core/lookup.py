@@ -47,12 +47,13 @@ def read_stream(target: str, response: Response) -> Backing | None:
     Read what a data stream consists of.
 
     Returns:
-        None when there is none of that name: OpenSearch then answers 200 with an empty list, Elasticsearch 404.
+        None when there is none of that name: OpenSearch then answers 200 with an empty list, Elasticsearch 404, and 400
+        where the name is an alias.
 
     Raises:
         ValueError: The answer is not one to `ask_stream`.
     """
-    if response.status == 404:
+    if response.status == 404 or is_alias(response):
         return None
     try:
         streams = json.loads(response.body)["data_streams"]
@@ -63,6 +64,11 @@ def read_stream(target: str, response: Response) -> Backing | None:
         return Backing(indices[-1], indices)
     except (ValueError, KeyError, TypeError, IndexError) as exc:
         raise ValueError(f"GET /_data_stream/{target} was answered with what cannot be understood") from exc
+
+
+def is_alias(response: Response) -> bool:
+    """Tell whether an answer to `ask_stream` says that the name is an alias."""
+    return response.status == 400 and b"matches an alias" in response.body
 
 
 def ask_alias(target: str) -> Request:

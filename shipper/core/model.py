@@ -245,6 +245,8 @@ class Outcome:
         advice: How to go on with *again* and *doubtful*.
         reason: One sentence on why, empty when all is well.
         retry_after_s: What the server asked for, if it did.
+        status: That of an answer which refuses the request as a whole; 0 for all others.
+        too_much: The store has no room for the request as a whole: if that goes on, less at a time may pass.
     """
 
     ended: tuple[Ended, ...] = ()
@@ -255,6 +257,8 @@ class Outcome:
     advice: Advice = Advice.DONE
     reason: str = ""
     retry_after_s: float | None = None
+    status: int = 0
+    too_much: bool = False
 
 
 def count_lines(pieces: Sequence[Piece]) -> int:

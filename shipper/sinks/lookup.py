@@ -25,6 +25,7 @@ from shipper.core.lookup import (
     ask_refresh,
     ask_stream,
     ids_of,
+    is_alias,
     read_alias,
     read_deleted,
     read_ids,
@@ -78,7 +79,10 @@ class Lookup:
         Raises:
             Forbidden, SinkError: There is no answer to that.
         """
-        backing = read(read_stream, target, await self.ask(ask_stream(target), (200, 404)))
+        response = await self.ask(ask_stream(target), (200, 400, 404))
+        if response.status == 400 and not is_alias(response):
+            raise problem(response, f"GET /_data_stream/{target}")
+        backing = read(read_stream, target, response)
         if backing is None and plain:
             backing = read(read_alias, target, await self.ask(ask_alias(target), (200, 404)))
         if backing is not None:

@@ -3,6 +3,9 @@ Kills at random under load: writers that rotate, a shipper that is killed again 
 started and rolled over meanwhile. At the end every record is in the store exactly once.
 
     python -m tests.crash --store opensearch --kills 200
+
+A cycle takes about two seconds: the shipper starts, and is killed soon after it has found the store, when it sends what has come
+meanwhile. The writers are gentle (some 150 records a second), so that the comparison at the end takes seconds.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,14 +29,14 @@ import logging, random, sys, time
 from jsonlog import JsonFormatter, ProcessFileHandler
 service, folder, stop = sys.argv[1], sys.argv[2], sys.argv[3]
 from pathlib import Path
-handler = ProcessFileHandler(folder, max_bytes=100_000)
+handler = ProcessFileHandler(folder, max_bytes=30_000)
 handler.setFormatter(JsonFormatter(service=service, environment="test"))
 log = logging.Logger("crash"); log.addHandler(handler)
 n = 0
 while not Path(stop).exists():
     for _ in range(random.randrange(40)):
         log.warning("record %d", n, extra={"number": n}); n += 1
-    time.sleep(random.random() / 4)
+    time.sleep(random.random())
 handler.close()
 print(n)
 """
@@ -46,9 +50,9 @@ while not stop.exists():
         for _ in range(random.randrange(30)):
             file.write(json.dumps({"@timestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "n": n,
                                    "service": {"name": service, "environment": "test"}}) + "\\n"); n += 1
-    if path.stat().st_size > 80_000:
+    if path.stat().st_size > 20_000:
         path.rename(f"{path}.{time.time_ns()}")
-    time.sleep(random.random() / 4)
+    time.sleep(random.random())
 print(n)
 """
 
@@ -75,6 +79,9 @@ class Chaos:
     restarts: int = 0
     rollovers: int = 0
     _found: int = 0
+    _begun: float = field(default_factory=time.monotonic)
+    _pool: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1))
+    _coming: Future[None] | None = None  # the store, while it starts
     _writers: list[subprocess.Popen[str]] = field(default_factory=list)
 
     @property
@@ -99,17 +106,19 @@ class Chaos:
             while self.kills < kills:
                 if dice.random() < 0.9:  # else it may be killed while it starts
                     self._wait_for_the_sink()
-                time.sleep(dice.uniform(0.0, 4.0))
+                # Half of them at once, while what has come meanwhile is sent; the others anywhere.
+                time.sleep(dice.uniform(0.0, 0.3) if dice.random() < 0.5 else dice.uniform(0.0, 2.0))
                 self._something(dice)
                 shipper.kill()
                 self.kills += 1
                 if self.kills % 10 == 0:
-                    self.say(f"{self.kills} kills, {self.restarts} restarts of the store, {self.rollovers} rollovers")
+                    self.say(
+                        f"{self.kills} kills, {self.restarts} restarts of the store, {self.rollovers} rollovers, {self._age_s} s"
+                    )
                 shipper = self._ship()
             stop.touch()
             written = [int(writer.communicate(timeout=30)[0]) for writer in self._writers]
-            if self.store.process is None:
-                self.store.restart()
+            self._bring_back()
             shipper.signal(signal.SIGTERM)
             shipper.wait(120)
             code = self._ship("--once").wait(240)
@@ -117,6 +126,7 @@ class Chaos:
         finally:
             stop.touch()
             shipper.kill()
+            self._pool.shutdown()
             for writer in self._writers:
                 writer.kill()
                 writer.wait()
@@ -127,8 +137,9 @@ class Chaos:
         return (self.folder / "shipper.log").read_text()
 
     def _wait_for_the_sink(self) -> None:
-        """Wait until the shipper that runs now has found the store; not for long where the store is away."""
-        deadline = time.monotonic() + (30 if self.store.process is not None else 2)
+        """Wait until the shipper that runs now has found the store; not for long where the store is away or starts."""
+        is_there = self.store.process is not None and self._coming is None
+        deadline = time.monotonic() + (30 if is_there else 2)
         while self.said.count("the sink is") <= self._found and time.monotonic() < deadline:
             time.sleep(0.05)
         self._found = self.said.count("the sink is")
@@ -146,11 +157,14 @@ class Chaos:
         )  # fmt: skip
 
     def _something(self, dice: random.Random) -> None:
-        """Let something happen to the store, now and then."""
+        """Let something happen to the store, now and then; the kills go on while it starts."""
+        if self._coming is not None:
+            if self._coming.done():
+                self._bring_back()
+            return
         if self.store.process is None:
             if dice.random() < 0.4:
-                self.store.restart()
-                self.restarts += 1
+                self._coming = self._pool.submit(self.store.restart)
             return
         what = dice.choices(("nothing", "rollover", "down"), (10, 5, 1))[0]
         if what == "down":
@@ -159,6 +173,19 @@ class Chaos:
             for profile in ("", "_foreign"):
                 status, _ = self.store.call("POST", f"/logs-{self.service}.jsonlog{profile}-test/_rollover")
                 self.rollovers += status == 200
+
+    def _bring_back(self) -> None:
+        """Return when the store is there."""
+        if self._coming is None and self.store.process is None:
+            self._coming = self._pool.submit(self.store.restart)
+        if self._coming is not None:
+            self._coming.result()
+            self._coming = None
+            self.restarts += 1
+
+    @property
+    def _age_s(self) -> int:
+        return round(time.monotonic() - self._begun)
 
     def _compare(self, written: list[int]) -> dict[str, int]:
         self.store.call("POST", f"/{self.streams}/_refresh")
@@ -174,7 +201,7 @@ class Chaos:
         counts = sorted(len(set(numbers)) for numbers in runs.values())
         lost = sum(written) - sum(counts)
         figures = {"written": sum(written), "stored": sum(map(len, runs.values())), "lost": lost, "doubled": doubled,
-                   "kills": self.kills, "restarts": self.restarts, "rollovers": self.rollovers}  # fmt: skip
+                   "kills": self.kills, "restarts": self.restarts, "rollovers": self.rollovers, "seconds": self._age_s}  # fmt: skip
         self.say(str(figures))
         dead = self.folder / "state" / "dead-letters.jsonl"
         assert not dead.exists() or not dead.read_text(), dead.read_text()[:2000]

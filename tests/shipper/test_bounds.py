@@ -132,6 +132,36 @@ def test_ten_thousand_small_files(bulk: World) -> None:
     assert len(bulk.store.requests) < 500
 
 
+@pytest.mark.parametrize("item", [False, True])
+def test_a_store_that_is_too_small_for_a_request(bulk: World, item: bool) -> None:
+    """A request that is answered 429 as a whole, or for all of its items, again and again is halved until there is room."""
+    bulk.limits = Limits(poll_interval_s=0.01, linger_s=0)
+    busy = {"create": {"status": 429, "error": {"type": "es_rejected_execution_exception"}}}
+
+    def small(request: httpx.Request) -> httpx.Response:
+        if len(request.content) <= 100_000:
+            return bulk.store.take(request)
+        items = {"errors": True, "items": [busy] * (request.content.count(b"\n") // 2)}
+        return httpx.Response(200, json=items) if item else httpx.Response(429)
+
+    bulk.store.down = lambda request: small(request) if request.content else httpx.Response(200)
+    append(bulk.folder / "a.jsonl", b"".join(line(n, pad="x" * 1000) for n in range(500)))
+    assert bulk.once() == 0
+    assert bulk.store.numbers == list(range(500))
+    assert set(bulk.store.sent.values()) == {1}
+    assert not bulk.dead
+    assert len(bulk.store.requests) < 60
+
+
+def test_a_busy_store_is_not_sent_ever_smaller_requests(bulk: World) -> None:
+    """A store that is too busy for anything gets the same small request again, not one for each record."""
+    bulk.store.script.extend([say(429)] * 30)
+    append(bulk.folder / "a.jsonl", lines(range(500)))
+    assert bulk.once() == 0
+    assert bulk.store.numbers == list(range(500))
+    assert len(bulk.store.requests) == 31
+
+
 def test_messages_are_not_repeated(bulk: World) -> None:
     """A store that is busy now and then is no news, and many refused records in one request are one sentence."""
     busy = {"create": {"status": 429, "error": {"type": "es_rejected_execution_exception"}}}
