@@ -31,7 +31,12 @@ def test_a_stream_and_its_write_index() -> None:
     assert lookup.read_stream("t", answer(body)) is None
     assert lookup.read_stream("s", answer({"data_streams": []})) is None
     assert lookup.read_stream("s", answer({}, 404)) is None
-    alias = {"error": {"type": "illegal_argument_exception", "reason": "The provided expression [s] matches an alias, specify …"}}
+    alias = {
+        "error": {
+            "type": "illegal_argument_exception",
+            "reason": "The provided expression [s] matches an alias, specify …",
+        }
+    }
     assert lookup.read_stream("s", answer(alias, 400)) is None
 
 
