@@ -1,6 +1,7 @@
 """What OpenSearch Dashboards imports: an index pattern, saved searches, visualizations and a dashboard, as NDJSON.
 
 OpenSearch Dashboards left Kibana at 7.10 and has no Lens: a panel is a `visualization` whose whole state is JSON in a string.
+The shapes are those of what OpenSearch's own integrations were exported with.
 The stamps are the last ones of that version, which every release since knows.
 """
 
@@ -42,8 +43,8 @@ def _object(type_: str, id_: str, attributes: Json, references: list[Json]) -> J
     }
 
 
-def _source(text: str) -> Json:
-    return {"searchSourceJSON": compact({"query": kql(text), "filter": [], "indexRefName": INDEX})}
+def _source(text: str, **more: object) -> Json:
+    return {"searchSourceJSON": compact({"query": kql(text), "filter": [], "indexRefName": INDEX, **more})}
 
 
 def _index_pattern() -> Json:
@@ -60,7 +61,7 @@ def _search(search: Search) -> Json:
         "columns": list(search.columns),
         "sort": [list(pair) for pair in search.sort],
         "version": 1,
-        "kibanaSavedObjectMeta": _source(search.kql),
+        "kibanaSavedObjectMeta": _source(search.kql, highlightAll=True, version=True),
     }
     return _object("search", search.id, attributes, [reference("index-pattern", views.DATA_VIEW, INDEX)])
 
@@ -139,6 +140,7 @@ def _bucket(id_: str, schema: str, bucket: Bucket) -> Json:
 def _table() -> Json:
     return {
         "perPage": 10,
+        "percentageCol": "",
         "showPartialRows": False,
         "showMetricsAtAllLevels": False,
         "showTotal": False,
@@ -148,7 +150,9 @@ def _table() -> Json:
 
 
 def _chart(panel: Panel) -> Json:
-    across, up = ("left", "bottom") if panel.chart == "ranks" else ("bottom", "left")
+    is_lying = panel.chart == "ranks"
+    across, up = ("left", "bottom") if is_lying else ("bottom", "left")
+    turned: Json = {"rotate": 0} if is_lying else {}
     label = panel.metrics[0].label
     return {
         "type": CHARTS[panel.chart],
@@ -161,7 +165,7 @@ def _chart(panel: Panel) -> Json:
                 "show": True,
                 "style": {},
                 "scale": {"type": "linear"},
-                "labels": {"show": True, "filter": True, "truncate": 100},
+                "labels": {"show": True, "filter": True, "truncate": 100, **turned},
                 "title": {},
             },
         ],
@@ -186,6 +190,7 @@ def _chart(panel: Panel) -> Json:
                 "data": {"label": label, "id": FIRST_METRIC},
                 "valueAxis": "ValueAxis-1",
                 "drawLinesBetweenPoints": True,
+                "lineWidth": 2,
                 "showCircles": True,
             },
         ],
@@ -194,6 +199,8 @@ def _chart(panel: Panel) -> Json:
         "legendPosition": "right",
         "times": [],
         "addTimeMarker": False,
+        "labels": {"show": False},
+        "thresholdLine": {"show": False, "value": 10, "width": 1, "style": "full", "color": "#E7664C"},
     }
 
 
