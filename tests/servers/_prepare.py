@@ -141,9 +141,9 @@ def _properties(kind: str) -> dict[str, str]:
 
 
 def _sources(kind: str, pattern: str = "*") -> list[Path]:
-    """List the files that a server is made of; one in `older/` stands for the one of the same name."""
+    """List the files that a server is made of: those of every server, its own, and one in `older/` in place of its namesake."""
     base = Path(__file__).parent
-    folders = [base / kind, *([base / "older" / kind] if _properties(kind) else [])]
+    folders = [base / "common", base / kind, *([base / "older" / kind] if _properties(kind) else [])]
     files = {file.name: file for folder in folders for file in folder.glob(pattern) if file.is_file()}
     return [files[name] for name in sorted(files)]
 
@@ -174,7 +174,8 @@ def _make_elasticsearch(java: Path, scratch: Path, built: Path) -> None:
     _folder_for(services).write_text("MiniFeatures\n")
     jar = shutil.make_archive(str(scratch / "mini-rest"), "zip", scratch / "mini")
     shutil.move(jar, mini / "mini-rest.jar")
-    _compile(java, _sources("elasticsearch", "*Server.java"), scratch, built, built / "main")
+    rest = [file for file in _sources("elasticsearch", "*.java") if not file.name.startswith("Mini")]
+    _compile(java, rest, scratch, built, built / "main")
     shutil.copy(source / "log4j2.properties", _folder_for(built / "home" / "config" / "log4j2.properties"))
 
 
