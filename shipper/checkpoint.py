@@ -158,17 +158,22 @@ class Checkpoint:
             (s.key, s.path, int(s.foreign), s.device, s.inode, s.head, s.position.offset, s.position.line, s.tail, now)
             for s in states
         ]
-        gone = [(key,) for key in forget]
-        forgetting = [(statement, gone) for statement in _FORGET]
-        self._write(*forgetting, (_INSERT, rows), (_RESERVE, _rows(reservations)))
+        self._write(*_forgetting(forget), (_INSERT, rows), (_RESERVE, _rows(reservations)))
 
-    def commit(self, commits: Iterable[Commit]) -> None:
-        """Write the committed places of files and how their lines have ended; on return they are on disk."""
+    def commit(self, commits: Iterable[Commit], *, forget: Iterable[str] = ()) -> None:
+        """
+        Write in one transaction the committed places of files and how their lines have ended; on return they are on disk.
+
+        Args:
+            commits: At most one for each file.
+            forget: Keys of files that are known no longer; what *commits* say of them counts for their sum.
+        """
         now = time.time()
         commits = list(commits)
         rows = [(c.position.offset, c.position.line, c.tail, now, c.key) for c in commits]
         counts = [(c.key, fate.value, lines) for c in commits for fate, lines in c.tally.items()]
-        self._write((_MOVE, rows), (_COUNT, counts), (_COUNT_GONE, [(c.key, c.lines) for c in commits]))
+        moves = ((_MOVE, rows), (_COUNT, counts), (_COUNT_GONE, [(c.key, c.lines) for c in commits]))
+        self._write(*moves, *_forgetting(forget))
 
     def hand_over(self, keys: Sequence[str], to: Checkpoint) -> None:
         """Move all that is known of some files to another checkpoint; a crash in between leaves it in both."""
@@ -306,6 +311,11 @@ def peek(folder: Path) -> list[Account]:
             return _accounts(db)
     except sqlite3.Error as exc:
         raise StoreError(f"the checkpoint {path} cannot be read: {exc}") from exc
+
+
+def _forgetting(keys: Iterable[str]) -> list[tuple[str, Sequence[tuple[object, ...]]]]:
+    gone = [(key,) for key in keys]
+    return [(statement, gone) for statement in _FORGET]
 
 
 def _rows(reservations: Iterable[Reservation]) -> list[tuple[object, ...]]:

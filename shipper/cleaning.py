@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 
 from shipper.checkpoint import Checkpoint
 from shipper.events import Emit
@@ -35,6 +35,7 @@ class Cleaner:
         checkpoint: What remembers files that are gone.
         forget_s: How long it does.
         is_settled: Tells whether everything that was read of a file is acknowledged.
+        forget: Told which keys need not be in the checkpoint any more.
         emit: Takes events.
         clock: Seconds, monotonic.
     """
@@ -44,9 +45,9 @@ class Cleaner:
     checkpoint: Checkpoint
     forget_s: float
     is_settled: Callable[[Tailer], bool]
+    forget: Callable[[Iterable[str]], None]
     emit: Emit
     clock: Callable[[], float]
-    forgotten: list[str] = field(default_factory=list)  # keys of files that are gone, still in the checkpoint
     _due_at: float = 0.0
     _forget_at: float = 0.0
     _leaving: asyncio.Task[list[tuple[Tailer, bool]]] | None = None
@@ -92,7 +93,7 @@ class Cleaner:
         reach("deleted")
         self.files.drop(tailer)
         self.files.forget(tailer.source.key)
-        self.forgotten.append(tailer.source.key)
+        self.forget([tailer.source.key])
         self.emit(FileDeleted(tailer.source.path))
 
     async def _forget_old(self) -> None:
@@ -103,4 +104,4 @@ class Cleaner:
         gone = [state.key for state in old if not self.files.is_there(state)]
         for key in gone:
             self.files.forget(key)
-        self.forgotten += gone
+        self.forget(gone)

@@ -91,6 +91,10 @@ _Finished = Annotated[
         help="keep or delete files whose writer has ended, once acknowledged. [env: SHIPPER_FINISHED]", metavar="WHAT"
     ),
 ]
+_Ordered = Annotated[
+    bool | None,
+    typer.Option("--ordered/--not-ordered", help="Deliver the records of each file in order. [env: SHIPPER_ORDERED]"),
+]
 _Timeout = Annotated[
     float | None,
     typer.Option(
@@ -118,6 +122,7 @@ def run(  # noqa: PLR0913 (one parameter per option)
     state: _GivenState = None,
     template: _Template = None,
     finished: _Finished = None,
+    ordered: _Ordered = None,
     timeout: _Timeout = None,
     metrics: _Metrics = None,
 ) -> None:
@@ -136,6 +141,7 @@ def run(  # noqa: PLR0913 (one parameter per option)
             "state": state,
             "template": template,
             "finished": finished,
+            "ordered": ordered,
             "once_timeout_s": timeout,
             "metrics": metrics,
         }

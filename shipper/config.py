@@ -113,6 +113,9 @@ class Settings(BaseSettings):
     linger_s: float = Field(default=0.05, ge=0, le=60, description="The longest that a record waits for others.")
     workers: int = Field(default=1, ge=1, le=64, description="Processes that share the files of jsonlog.")
     in_flight: int = Field(default=4, ge=1, le=64, description="Requests at once.")
+    ordered: bool = Field(
+        default=False, description="Deliver the records of each file in order: one request at once for each file."
+    )
     in_flight_bytes: int = Field(
         default=16 * 1024 * 1024,
         ge=64 * 1024,

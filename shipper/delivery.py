@@ -44,6 +44,7 @@ class Delivery:
         transport: Carries them.
         dead: Takes what can never be delivered.
         emit: Takes events.
+        ordered: No line of a batch is sent before those that stand before it are settled.
         sleep: Waits for some seconds.
         draw: Returns a random number in [0, 1).
     """
@@ -52,6 +53,7 @@ class Delivery:
     transport: Transport
     dead: DeadLetters
     emit: Emit
+    ordered: bool = False
     sleep: Sleep = asyncio.sleep
     draw: Callable[[], float] = random.random
     _taken: int = 0  # answers by which the sink took something
@@ -83,9 +85,16 @@ class Delivery:
         """Return how the lines have ended, once every line of *batch* is delivered or stands in the dead-letter file."""
         ledger = open_ledger(batch)
         await self._put_aside(batch.bad, ledger)
-        todo = deque([batch.pieces])
+        todo, held = deque([batch.pieces]), list[Outcome]()
         strange, before = 0, -1
-        while todo:
+        while todo or held:
+            if held and (not todo or not self.ordered or len(held) > _BELIEVED):
+                # The fault may as well be the operator's. The others first where any order will do, but not in a hurry.
+                strange += 1
+                self._complain(todo, Advice.SPLIT, held[0].reason, strange)
+                await self.sleep(backoff_s(strange, self.draw()))
+                todo.extendleft(reversed([one.again for one in held])) if self.ordered else todo.append(held[0].again)
+                held.clear()
             pieces = todo.popleft()
             if pieces and not self.sink.fits(pieces):
                 todo.extendleft(reversed(split(pieces)))
@@ -93,20 +102,23 @@ class Delivery:
             left = await self._send(pieces, ledger)
             rest = left.again
             before = self._taken if rest and before < 0 else before
+            if held and count_lines(rest) < count_lines(pieces):  # a later one was taken: they could only come too late
+                await self._give_up(held, ledger)
             if count_lines(rest) > 1:
                 todo.extendleft(reversed(split(rest)))
             elif rest and self._is_its_own_fault(before):
                 self._in_a_row += 1
-                await self._put_aside(tuple(_refuse(piece, left) for piece in rest), ledger)
+                await self._give_up([left], ledger)
             elif rest:
-                # The fault may as well be the operator's. The others first, but not in a hurry.
-                strange += 1
-                todo.append(rest)
-                self._complain(todo, Advice.SPLIT, left.reason, strange)
-                await self.sleep(backoff_s(strange, self.draw()))
-                continue
-            self._is_fine(todo)
+                held.append(left)
+            if not held:
+                self._is_fine(todo)
         return ledger
+
+    async def _give_up(self, held: list[Outcome], ledger: Ledger) -> None:
+        """Put lines aside that were refused alone."""
+        await self._put_aside(tuple(_refuse(piece, one) for one in held for piece in one.again), ledger)
+        held.clear()
 
     def _is_its_own_fault(self, before: int) -> bool:
         """

@@ -17,6 +17,7 @@ class Limits:
         in_flight_bytes: Bytes of lines that have been read and are not acknowledged.
         poll_interval_s: How often is looked for new lines and files.
         forget_s: How long the checkpoint remembers a file that is gone.
+        ordered: Records of one file are delivered in order: of each file there is one request at once.
     """
 
     batch_bytes: int = 2 * 1024 * 1024
@@ -26,3 +27,4 @@ class Limits:
     in_flight_bytes: int = 16 * 1024 * 1024
     poll_interval_s: float = 0.1
     forget_s: float = 7 * 86400.0
+    ordered: bool = False

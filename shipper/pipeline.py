@@ -12,27 +12,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from shipper.checkpoint import Checkpoint, FileState
 from shipper.cleaning import Cleaner
+from shipper.committer import Committer
 from shipper.core.accounting import Ledger, imbalances
 from shipper.core.acks import AckTracker, Commit
-from shipper.core.batching import Batcher
 from shipper.core.doubt import ANY_TARGET, UNKNOWN, Reservation, Reserved
 from shipper.core.model import Batch
 from shipper.delivery import Delivery
-from shipper.errors import StoreFull
-from shipper.events import ChunkRead, Committed, Emit, StateFailed, StateRecovered, settled
+from shipper.events import ChunkRead, Emit, settled
 from shipper.failpoints import reach
 from shipper.files import Files
 from shipper.finished import Finished
+from shipper.lanes import Full, Lanes, Queue
 from shipper.limits import Limits
 from shipper.tailer import Tailer
 from shipper.watch import Mode, Watcher, wait_for
 
-_COMMIT_INTERVAL_S = 0.2
 _LOOK_COST = 30  # the time between two looks, in times of what a look takes: so looking costs 3 % at most,
 _LOOK_AT_LEAST_S = 5.0  # but happens at least this often
 _LOOK_AT_ALL_S = 60.0  # where the kernel tells what changes: what it may have missed
@@ -64,10 +63,9 @@ class Pipeline:
     watch: Mode = "poll"
     clock: Callable[[], float] = time.monotonic
     _acks: AckTracker = field(default_factory=AckTracker)
-    _commits: dict[str, Commit] = field(default_factory=dict)
+    _lanes: Lanes = field(init=False)
+    _committer: Committer = field(init=False)
     _cleaner: Cleaner = field(init=False)
-    _committing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _store_fails: bool = False
     _turns: deque[Tailer] = field(default_factory=deque)  # files that have more, in the order in which it is their turn
     _bytes: int = 0
     _deliverable: asyncio.Event = field(default_factory=asyncio.Event)
@@ -85,8 +83,17 @@ class Pipeline:
     _first_look: bool = True
 
     def __post_init__(self) -> None:
+        self._lanes = Lanes(self.limits)
+        self._committer = Committer(self.checkpoint, self.emit, self._passed)
         self._cleaner = Cleaner(
-            self.finished, self.files, self.checkpoint, self.limits.forget_s, self._is_settled, self.emit, self.clock
+            self.finished,
+            self.files,
+            self.checkpoint,
+            self.limits.forget_s,
+            self._is_settled,
+            self._committer.forget,
+            self.emit,
+            self.clock,
         )
 
     def deliver_by(self, delivery: Delivery) -> None:
@@ -121,29 +128,25 @@ class Pipeline:
             StoreError: The checkpoint failed. Nothing that was not acknowledged has been passed over.
         """
         self._reserved = Reserved.of(await asyncio.to_thread(self.checkpoint.reservations))
-        queue: asyncio.Queue[Batch] = asyncio.Queue(maxsize=self.limits.in_flight)
         try:
             async with asyncio.TaskGroup() as tasks:
-                helpers = [tasks.create_task(self._send(queue)) for _ in range(self.limits.in_flight)]
-                helpers.append(tasks.create_task(self._keep_committing()))
+                helpers = [tasks.create_task(self._send(queue)) for queue in self._lanes.queues]
+                helpers.append(tasks.create_task(self._committer.keep_committing()))
                 if self.watch != "poll" and not once:
                     self._watcher = Watcher(self.files.patterns, self.watch, self._wake.set, self.emit)
                     helpers.append(tasks.create_task(self._watcher.run()))
                 try:
-                    await self._read(queue, once=once)
+                    await self._read(once=once)
                 finally:
                     for task in helpers:
                         task.cancel()
         finally:
-            await self._commit()
+            await self._committer.commit()
         await self._clean_up(wait=True)  # what was under way
         await self._clean_up(wait=True)
-        await self._commit()
+        await self._committer.commit()
 
-    async def _read(self, queue: asyncio.Queue[Batch], *, once: bool) -> None:
-        batcher = Batcher(
-            max_bytes=self.limits.batch_bytes, max_lines=self.limits.batch_records, linger_s=self.limits.linger_s
-        )
+    async def _read(self, *, once: bool) -> None:
         await self._look()
         while once and self.files.is_surveying:
             await asyncio.sleep(self.limits.poll_interval_s)
@@ -155,12 +158,12 @@ class Pipeline:
             if self._stopping and not self._wait_for_writers and self._goal is None:
                 await self._look()
                 self._set_goal()
-            if not await self._read_round(queue, batcher):
-                if (self._stopping or once) and (batch := batcher.take()):
-                    await self._put(queue, batch)
+            if not await self._read_round():
+                if self._stopping or once:
+                    await self._put(self._lanes.take())
                 if await self._is_done():
                     return
-                await self._pause(queue, batcher)
+                await self._pause()
                 if self._cleaner.is_due:
                     await self._clean_up()
             if self._look_due_at <= self.clock():
@@ -208,7 +211,7 @@ class Pipeline:
         over = self.files.over(started, ending=self._is_ending)
         over = [tailer for tailer in over if not self._acks.in_flight(tailer.source.key)]
         if over:
-            await self._commit()  # what comes back is known by what is committed
+            await self._committer.commit()  # what comes back is known by what is committed
         for tailer in over:
             self.files.drop(tailer)
         queued = set(self._turns)
@@ -227,7 +230,7 @@ class Pipeline:
         sizes = {tailer.source.key: tailer.size for tailer in self.files.tailers.values()}
         return [Reservation(s.key, ANY_TARGET, sizes.get(s.key, 0), UNKNOWN) for s in adopted if not s.foreign]
 
-    async def _read_round(self, queue: asyncio.Queue[Batch], batcher: Batcher) -> bool:
+    async def _read_round(self) -> bool:
         """Take some chunks of the files that have more, in turn; tell whether there may be more to be had at once."""
         room = min(_ROUND_BYTES, self.limits.in_flight_bytes - self._bytes)
         found = await self.files.read(self._turns, self._wanted, room=room, finish=self._finish) if self._turns else []
@@ -237,29 +240,28 @@ class Pipeline:
             self._acks.sent(checked.chunk)
             self.emit(ChunkRead(checked.chunk.lines, checked.chunk.size))
             self._bytes += checked.held
-            if batch := batcher.add(checked, self.clock()):
-                await self._put(queue, batch)
-        await self._hold_back(queue, batcher)
-        if batcher.due_at <= self.clock() and (batch := batcher.take()):
-            await self._put(queue, batch)
+            await self._put(self._lanes.add(checked, self.clock()))
+        await self._hold_back()
+        await self._put(self._lanes.due(self.clock()))
         return bool(found or self._turns)
 
     def _wanted(self, tailer: Tailer) -> bool:
         reached = self._goal is not None and tailer.position.offset >= self._goal.get(tailer.source.key, 0)
         return tailer.fresh and not reached
 
-    async def _hold_back(self, queue: asyncio.Queue[Batch], batcher: Batcher) -> None:
+    async def _hold_back(self) -> None:
         """Stop reading while too much is on its way."""
         while self._bytes >= self.limits.in_flight_bytes:
-            if batch := batcher.take():
-                await self._put(queue, batch)
+            if full := self._lanes.take():
+                await self._put(full)
             else:
                 await self._wait_for_room()
 
-    async def _put(self, queue: asyncio.Queue[Batch], batch: Batch) -> None:
-        while queue.full():
-            await self._wait_for_room()
-        queue.put_nowait(batch)
+    async def _put(self, full: Iterable[Full]) -> None:
+        for queue, batch in full:
+            while queue.full():
+                await self._wait_for_room()
+            queue.put_nowait(batch)
 
     async def _wait_for_room(self) -> None:
         """Wait until something is acknowledged; go on looking: a file must be opened before it is moved away."""
@@ -269,13 +271,12 @@ class Pipeline:
         if self._look_due_at <= self.clock():
             await self._look()
 
-    async def _pause(self, queue: asyncio.Queue[Batch], batcher: Batcher) -> None:
+    async def _pause(self) -> None:
         """Wait until it is time to look again, a batch is due, or something has happened."""
-        wait = max(0.0, min(self._look_due_at, batcher.due_at) - self.clock())
+        wait = max(0.0, min(self._look_due_at, self._lanes.due_at) - self.clock())
         await wait_for(self._wake, wait)
         self._wake.clear()
-        if batcher.due_at <= self.clock() and (batch := batcher.take()):
-            await self._put(queue, batch)
+        await self._put(self._lanes.due(self.clock()))
 
     async def _is_done(self) -> bool:
         if not self._acks.idle or (self._goal is None and not self._stopping):
@@ -289,7 +290,7 @@ class Pipeline:
         await self._look()  # what the writers wrote before they ended may be younger than the last look
         return not any(map(self._wanted, self.files.tailers.values()))
 
-    async def _send(self, queue: asyncio.Queue[Batch]) -> None:
+    async def _send(self, queue: Queue) -> None:
         if self.delivery is None:
             await self._deliverable.wait()
         assert self.delivery is not None
@@ -322,69 +323,23 @@ class Pipeline:
         for imbalance in imbalances(batch, ledger):
             self.emit(imbalance)
         self.emit(settled(batch, ledger))
+        self._lanes.settled(batch)
         for checked in batch.chunks:
             self._bytes -= checked.held
             commit = self._acks.settle(checked.chunk, ledger.take(checked.chunk.source.key))
             if commit is not None:
-                self._commits[commit.key] = commit.after(self._commits.get(commit.key))
+                self._committer.add(commit)
 
-    async def _keep_committing(self) -> None:
-        while True:
-            await asyncio.sleep(_COMMIT_INTERVAL_S)
-            # Not to be cancelled half-way: a commit that goes on unseen could overtake the last one.
-            await asyncio.shield(self._commit())
-
-    async def _commit(self) -> None:
-        """Write what is acknowledged; where there is no room, keep it for the next time."""
-        async with self._committing:
-            commits, self._commits = self._commits, {}
-            forgotten, self._cleaner.forgotten = self._cleaner.forgotten, []
-            if not commits and not forgotten:
-                return
-            reach("committing")
-            try:
-                if commits:
-                    await asyncio.to_thread(self.checkpoint.commit, list(commits.values()))
-                if forgotten:
-                    await asyncio.to_thread(lambda: self.checkpoint.adopt((), forget=forgotten))
-                    reach("forgotten")
-            except StoreFull as exc:
-                self._cleaner.forgotten = forgotten + self._cleaner.forgotten
-                for key, commit in self._commits.items():
-                    commits[key] = commit.after(commits.get(key))
-                self._commits = commits
-                self._cannot_store(exc)
-                return
-            reach("committed")
-            self._can_store()
-            self.emit(Committed(len(commits)))
-            for commit in commits.values():
-                self.files.committed(commit)
-            for key in forgotten:
-                self._reserved.forget(key)
+    def _passed(self, commits: Iterable[Commit], forgotten: Iterable[str]) -> None:
+        """Take what was written as known."""
+        for commit in commits:
+            self.files.committed(commit)
+        for key in forgotten:
+            self._reserved.forget(key)
 
     async def _store(self, write: Callable[[], None]) -> None:
         """Write to the checkpoint, waiting for room if there is none."""
-        while True:
-            try:
-                await asyncio.to_thread(write)
-            except StoreFull as exc:
-                self._cannot_store(exc)
-                await asyncio.sleep(1)
-                await self._clean_up()  # which makes room
-            else:
-                self._can_store()
-                return
-
-    def _cannot_store(self, exc: StoreFull) -> None:
-        if not self._store_fails:
-            self._store_fails = True
-            self.emit(StateFailed("checkpoint", str(exc)))
-
-    def _can_store(self) -> None:
-        if self._store_fails:
-            self._store_fails = False
-            self.emit(StateRecovered("checkpoint"))
+        await self._committer.store(write, self._clean_up)
 
     async def _clean_up(self, *, wait: bool = False) -> None:
         await self._cleaner.clean(ending=self._is_ending, wait=wait)
@@ -393,5 +348,6 @@ class Pipeline:
         """Tell whether everything that was read of a file is acknowledged."""
         key = tailer.source.key
         state = self.files.known.get(key)
-        acknowledged = self._commits[key].position if key in self._commits else state.position if state else None
+        commit = self._committer.waiting.get(key)
+        acknowledged = commit.position if commit is not None else state.position if state else None
         return acknowledged == tailer.position and not self._acks.in_flight(key)

@@ -245,7 +245,7 @@ async def _ship(settings: Settings, stop: Stop, report: Report, parts: _Parts, *
     if sink is not None:
         figures(SinkFound(sink.kind))
         dead = DeadLetters(report.dead, max_bytes=settings.dead_letters_bytes)
-        pipeline.deliver_by(Delivery(sink, transport, dead, figures))
+        pipeline.deliver_by(Delivery(sink, transport, dead, figures, settings.ordered))
     complete = await stop.run(pipeline, running)
     for account in await asyncio.to_thread(parts.checkpoint.accounts):
         if account.imbalance is not None:
@@ -346,6 +346,7 @@ def _limits(settings: Settings) -> Limits:
         in_flight_bytes=settings.in_flight_bytes,
         poll_interval_s=settings.poll_interval_s,
         forget_s=settings.forget_s,
+        ordered=settings.ordered,
     )
 
 

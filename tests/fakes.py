@@ -295,7 +295,7 @@ class World:
             self.keep_gone_s,
         )
         dead = DeadLetters(self.state / "dead-letters.jsonl")
-        delivery = Delivery(sink, transport, dead, self.events.append, sleep=self._sleep)
+        delivery = Delivery(sink, transport, dead, self.events.append, self.limits.ordered, sleep=self._sleep)
         pipeline = Pipeline(
             files,
             delivery,

@@ -43,7 +43,7 @@ VALUES = {
     "namespace": ("n", "n"), "finished": ("delete", "delete"), "drain_s": ("3", 3.0),
     "archive": ("/a", Path("/a")), "archive_compression": ("zstd", "zstd"), "finished_nolock_s": ("3600", 3600.0),
     "watch": ("poll", "poll"), "bad_lines": ("dead_letter", "dead_letter"), "fields": ('{"a.b": 1, "a": {"c": 2}}', {"a": {"b": 1, "c": 2}}),
-    "metrics": ("127.0.0.1:0", "127.0.0.1:0"), "once_timeout_s": ("3", 3.0),
+    "metrics": ("127.0.0.1:0", "127.0.0.1:0"), "once_timeout_s": ("3", 3.0), "ordered": ("true", True),
     "tls_verify": ("false", False), "index": ("app-{service.name}", "app-{service.name}"), "http_method": ("PUT", "PUT"), "http_path": ("/x", "/x"),
     "http_headers": ('{"a": "b"}', {"a": "b"}), "http_statuses": ("[201, 204]", [201, 204]),
     **dict.fromkeys(("user", "password", "api_key", "bearer_token", "proxy", "pipeline", "routing"), ("x", "x")),

@@ -219,8 +219,8 @@ class Simulation:
     async def kill(self, _: str, number: int) -> None:
         if self.task is not None:
             self.clean = False
-            async with self.pipeline._committing:
-                self.pipeline._commits.clear()
+            async with self.pipeline._committer._writing:
+                self.pipeline._committer.waiting.clear()
                 self.task.cancel()
             await asyncio.wait({self.task})
             await self.leave()

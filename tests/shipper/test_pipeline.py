@@ -238,7 +238,7 @@ def test_a_full_disk_under_the_checkpoint(bulk: World) -> None:
             await bulk.shipped(range(10))
             commit, tries = pipeline.checkpoint.commit, []
 
-            def full(commits: object) -> None:
+            def full(commits: object, **_: object) -> None:
                 tries.append(commits)
                 raise StoreFull("no room")
 
@@ -262,7 +262,7 @@ def test_a_broken_checkpoint_ends_the_pipeline(bulk: World) -> None:
     async def program() -> None:
         async with bulk.pipeline() as pipeline:
 
-            def broken(commits: object) -> None:
+            def broken(commits: object, **_: object) -> None:
                 raise StoreError("damaged")
 
             pipeline.checkpoint.commit = broken
@@ -391,3 +391,34 @@ def test_a_line_that_ends_in_no_class_or_in_two_is_noticed(bulk: World, twice: b
         asyncio.run(program())
     (found,) = bulk.seen(Imbalance)
     assert found == Imbalance(str(bulk.folder / "a.jsonl"), 3, 6 if twice else 0)
+
+
+def test_a_full_disk_when_a_file_is_forgotten_counts_no_line_twice(bulk: World) -> None:
+    """What is delivered and what is forgotten are written together: where there is no room for the one, the other waits, too."""
+    parts = [Part(bulk.folder, lines(range(number * 10, number * 10 + 10))).end() for number in range(3)]
+    bulk.finished = {"fate": "delete"}
+    tries, is_full = [], True
+
+    async def program() -> None:
+        nonlocal is_full
+        async with bulk.running() as pipeline:
+            execute = type(pipeline.checkpoint)._execute
+
+            def no_room(checkpoint: object, statements: list[tuple[str, list[object]]]) -> None:
+                if is_full and any(text.startswith("DELETE FROM files") and rows for text, rows in statements):
+                    tries.append(statements)
+                    raise StoreFull("no room")
+                execute(checkpoint, statements)
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(type(pipeline.checkpoint), "_execute", no_room)
+                await until(lambda: tries and not any(part.path.exists() for part in parts), "files to be forgotten")
+                append(bulk.folder / "b.jsonl", lines(range(30, 40)))
+                await bulk.shipped(range(40))
+                before = len(tries)
+                await until(lambda: len(tries) > before + 2, "some commits of more lines")
+                is_full = False
+                keys = {"", f"{1:016x}"}
+                await until(lambda: {a.state.key for a in pipeline.checkpoint.accounts()} == keys, "room")
+
+    asyncio.run(program())

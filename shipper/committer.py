@@ -1,0 +1,109 @@
+"""
+What is acknowledged, on its way into the checkpoint: in groups, and where there is no room again and again until there is.
+
+Everything that belongs together is one transaction. So whatever meets a full disk, or a kill, is written later or not at all,
+and never counted twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+
+from shipper.checkpoint import Checkpoint
+from shipper.core.acks import Commit
+from shipper.errors import StoreFull
+from shipper.events import Committed, Emit, StateFailed, StateRecovered
+from shipper.failpoints import reach
+
+_INTERVAL_S = 0.2
+_AGAIN_S = 1.0
+
+
+@dataclass(slots=True)
+class Committer:
+    """
+    Writes to the checkpoint.
+
+    Args:
+        checkpoint: The checkpoint.
+        emit: Takes events.
+        passed: Told what was written: how far files are now, and which are forgotten.
+    """
+
+    checkpoint: Checkpoint
+    emit: Emit
+    passed: Callable[[Iterable[Commit], Iterable[str]], None]
+    waiting: dict[str, Commit] = field(default_factory=dict)  # by the key of their file
+    fails: bool = False
+    _forgotten: list[str] = field(default_factory=list)
+    _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def add(self, commit: Commit) -> None:
+        """Take a file as delivered further than it was."""
+        self.waiting[commit.key] = commit.after(self.waiting.get(commit.key))
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Take files as gone for good, by their keys."""
+        self._forgotten += keys
+
+    async def keep_committing(self) -> None:
+        """Write what there is, again and again."""
+        while True:
+            await asyncio.sleep(_INTERVAL_S)
+            # Not to be cancelled half-way: a commit that goes on unseen could overtake the last one.
+            await asyncio.shield(self.commit())
+
+    async def commit(self) -> None:
+        """Write what is acknowledged; where there is no room, keep it for the next time."""
+        async with self._writing:
+            commits, self.waiting = self.waiting, {}
+            forgotten, self._forgotten = self._forgotten, []
+            if not commits and not forgotten:
+                return
+            reach("committing")
+            try:
+                await asyncio.to_thread(self.checkpoint.commit, list(commits.values()), forget=forgotten)
+            except StoreFull as exc:
+                self._forgotten = forgotten + self._forgotten
+                later, self.waiting = self.waiting, commits
+                for commit in later.values():
+                    self.add(commit)
+                self._cannot(exc)
+                return
+            if forgotten:
+                reach("forgotten")
+            reach("committed")
+            self._can()
+            self.emit(Committed(len(commits)))
+            self.passed(commits.values(), forgotten)
+
+    async def store(self, write: Callable[[], None], make_room: Callable[[], Awaitable[None]]) -> None:
+        """
+        Write something else, waiting for room if there is none.
+
+        Args:
+            write: Writes; blocking.
+            make_room: Called while there is none.
+        """
+        while True:
+            try:
+                await asyncio.to_thread(write)
+            except StoreFull as exc:
+                self._cannot(exc)
+                await asyncio.sleep(_AGAIN_S)
+                await make_room()
+            else:
+                self._can()
+                return
+
+    def _cannot(self, exc: StoreFull) -> None:
+        if not self.fails:
+            self.fails = True
+            self.emit(StateFailed("checkpoint", str(exc)))
+
+    def _can(self) -> None:
+        if self.fails:
+            self.fails = False
+            self.emit(StateRecovered("checkpoint"))
