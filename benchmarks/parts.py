@@ -91,8 +91,8 @@ def build_sink() -> Path:
 class Sink:
     """The C sink as a process."""
 
-    def __init__(self) -> None:
-        self._process = subprocess.Popen([build_sink(), "0"], stdout=subprocess.PIPE)
+    def __init__(self, port: int = 0) -> None:
+        self._process = subprocess.Popen([build_sink(), str(port)], stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
         self.url = f"http://127.0.0.1:{self.port}"

@@ -1,8 +1,8 @@
 """
 What a real store answers when something is wrong, and what becomes of the records: nothing is lost or doubled, and it is said.
 
-The pipeline runs against nodes with tight limits. Not provoked, since the parts are not to be had here: 401 and 403 of a security plugin
-(see shipper/test_access), `noop` and `reroute` of ingest processors (see core/test_bulk).
+The pipeline runs against nodes with tight limits. Not provoked, since the part is not to be had here: 401 and 403 of a security plugin; see
+shipper/test_access.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Site(World):
     server: Server | None = None
     service: str = ""
     template: bool = True
+    parameters: str = ""
     part: Part = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,7 +70,8 @@ class Site(World):
 
     async def open_sink(self) -> tuple[Transport, Sink]:
         transport = Transport(self.server.url)
-        return transport, await find_sink(transport, Wanted(template=self.template), self.events.append)
+        wanted = Wanted(template=self.template, parameters=self.parameters)
+        return transport, await find_sink(transport, wanted, self.events.append)
 
     def write(self, numbers: Iterable[int], **more: Any) -> None:
         facts = {"@timestamp": "2026-01-01T00:00:00.000Z", "service": {"name": self.service, "environment": "test"}}
@@ -346,3 +348,44 @@ def test_a_failure_store(site: Site) -> None:
     assert site.dead == []
     site.call("POST", f"/{site.name}::failures/_refresh")
     assert site.call("GET", f"/{site.name}::failures/_count")["count"] == 1
+
+
+def pipeline(site: Site, otherwise: dict[str, Any]) -> None:
+    """Ship by way of an ingest pipeline, which does something else with each record whose `count` is no number."""
+    if site.server.kind != "opensearch":
+        pytest.skip("the processors are not to be had")
+    convert = {"field": "count", "type": "integer", "on_failure": [otherwise]}
+    site.call("PUT", f"/_ingest/pipeline/{site.service}", {"processors": [{"convert": convert}]})
+    site.parameters = f"&pipeline={site.service}"
+    for n in range(20):
+        site.write([n], count="none" if n == 10 else n)
+
+
+def test_a_pipeline_that_drops_records(site: Site) -> None:
+    """What a pipeline drops is counted as filtered."""
+    pipeline(site, {"drop": {}})
+    assert site.once() == 0
+    assert site.numbers() == [n for n in range(20) if n != 10]
+    assert site.fates() == {Fate.DELIVERED: 19, Fate.FILTERED: 1}
+
+
+def test_a_pipeline_that_fails(site: Site) -> None:
+    """500 of a pipeline for what a record holds is that record's end: it is put aside with the pipeline's words, nothing waits for it."""
+    pipeline(site, {"fail": {"message": "no number"}})
+    assert site.once() == 0
+    assert site.numbers() == [n for n in range(20) if n != 10]
+    (entry,) = site.dead
+    assert (entry["status"], entry["reason"]) == (500, "fail_processor_exception: no number")
+
+
+def test_a_pipeline_that_sends_records_elsewhere(site: Site) -> None:
+    """`_index` of the answer is another one: delivered, and known as such when it is sent again without a checkpoint."""
+    pipeline(site, {"set": {"field": "_index", "value": f"other-{site.service}"}})
+    assert site.once() == 0
+    assert site.numbers() == [n for n in range(20) if n != 10]
+    shutil.rmtree(site.state)
+    assert site.once() == 0
+    assert site.numbers() == [n for n in range(20) if n != 10]
+    site.call("POST", f"/other-{site.service}/_refresh")
+    assert site.call("GET", f"/other-{site.service}/_count")["count"] == 1
+    assert sum(site.fates().values()) == 40
