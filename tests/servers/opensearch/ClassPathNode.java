@@ -13,8 +13,8 @@ import org.opensearch.transport.Netty4ModulePlugin;
 /** Node takes modules from the class path only through its protected constructor. */
 class ClassPathNode extends Node {
     ClassPathNode(Environment environment) {
-        super(environment, Stream.of(Netty4ModulePlugin.class, MapperExtrasModulePlugin.class, ReindexModulePlugin.class, IngestCommonModulePlugin.class)
-            .map(ClassPathNode::info).toList(), true);
+        super(environment, Stream.of(Netty4ModulePlugin.class, MapperExtrasModulePlugin.class, ReindexModulePlugin.class,
+            IngestCommonModulePlugin.class).map(ClassPathNode::info).toList(), true);
     }
 
     private static PluginInfo info(Class<? extends Plugin> type) {
