@@ -1,11 +1,14 @@
 """Turns KQL into the query that Kibana and OpenSearch Dashboards send for it, as far as our own queries use the language.
 
-What is sent for which form is that of `@kbn/es-query` (`functions/is`, `range`, `exists`, `and`, `or`, `not`): a word becomes
-`match`, a phrase `match_phrase`, a lone star `exists`, other wildcards `query_string`, and a value without a field `multi_match`
-over the index's default fields.
+What is sent for which form is that of `@kbn/es-query` and of `opensearch_query/kuery` (`functions/is`, `range`, `exists`, `and`,
+`or`, `not`): a word becomes `match`, a phrase `match_phrase`, a lone star `exists`, other wildcards `query_string`, and a value
+without a field `multi_match` over the index's default fields. Newer Kibanas send `term` and `wildcard` for a field that is a
+keyword in all indices; which fields are has to be said.
 """
 
 import re
+from collections.abc import Collection
+from functools import partial
 from typing import Any
 
 Query = dict[str, Any]
@@ -15,14 +18,14 @@ KEYWORDS = ("and", "or", "not")
 BOUNDS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 
 
-def to_query(text: str) -> Query:
-    """The query for *text*; raises ValueError where it cannot be read."""
+def to_query(text: str, keywords: Collection[str] = ()) -> Query:
+    """The query for *text*, with *keywords* as a newer Kibana sends it; raises ValueError where it cannot be read."""
     if not text.strip():
         return {"match_all": {}}
     tokens = TOKEN.findall(text)
     if "".join(tokens).replace(" ", "") != re.sub(r"\s", "", text) and '"' not in text:
         raise ValueError(f"cannot be read: {text}")
-    parser = _Parser(tokens)
+    parser = _Parser(tokens, keywords)
     query = parser.any_of(parser.clause)
     if parser.tokens:
         raise ValueError(f"left over: {parser.tokens}")
@@ -30,8 +33,9 @@ def to_query(text: str) -> Query:
 
 
 class _Parser:
-    def __init__(self, tokens: list[str]) -> None:
+    def __init__(self, tokens: list[str], keywords: Collection[str]) -> None:
         self.tokens = tokens
+        self.matches = partial(_is, keywords)
 
     def peek(self) -> str:
         return self.tokens[0].lower() if self.tokens else ""
@@ -67,14 +71,14 @@ class _Parser:
         value, quoted = self.literal()
         if self.take(":"):
             if self.take("("):
-                inner = self.any_of(lambda: _is(value, *self.literal()))
+                inner = self.any_of(lambda: self.matches(value, *self.literal()))
                 self.close()
                 return inner
-            return _is(value, *self.literal())
+            return self.matches(value, *self.literal())
         if self.peek() in BOUNDS:
             bound = BOUNDS[self.tokens.pop(0)]
             return {"range": {value: {bound: self.literal()[0]}}}
-        return _is(None, value, quoted)
+        return self.matches(None, value, quoted)
 
     def close(self) -> None:
         if not self.take(")"):
@@ -93,12 +97,17 @@ class _Parser:
         return " ".join(words), False
 
 
-def _is(field: str | None, value: str, quoted: bool) -> Query:
+def _is(keywords: Collection[str], field: str | None, value: str, quoted: bool) -> Query:
     if "*" in value and not quoted:
         if value == "*":
             return {"exists": {"field": field}} if field else {"match_all": {}}
-        escaped = re.sub(r'([+\-=&|><!(){}\[\]^"~?:\\/ ])', r"\\\1", value)
+        # The products' own expression: from + to = is a range, and so digits and dots are escaped too.
+        escaped = re.sub(r'[+-=&|><!(){}\[\]^"~?:\\/]', r"\\\g<0>", value)
+        if field in keywords:
+            return {"wildcard": {field: {"value": escaped}}}
         return {"query_string": {"query": escaped, **({"fields": [field]} if field else {})}}
     if field is None:
         return {"multi_match": {"type": "phrase" if quoted else "best_fields", "query": value, "lenient": True}}
+    if field in keywords:
+        return {"term": {field: {"value": value}}}
     return {"match_phrase" if quoted else "match": {field: value}}

@@ -1,12 +1,16 @@
 """Reads saved objects as the products do, and gives the searches that their panels and saved searches send."""
 
 import json
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from schemas.build import ROOT
+from schemas.fields import FIELDS, aliases
 from tests.schemas.kql import to_query
 
 Body = dict[str, Any]
+Ask = Callable[[str], Body]
 FILES = {"elasticsearch": "schemas/kibana.ndjson", "opensearch": "schemas/opensearch-dashboards.ndjson"}
 INDEX = "kibanaSavedObjectMeta.searchSourceJSON.index"
 MISSING = "__missing__"
@@ -60,23 +64,32 @@ def discover(query: Body, sort: list[list[str]], *, store: str, size: int = 500)
     return {**body, "stored_fields": ["*"], "docvalue_fields": dates, "_source": {"excludes": []}}
 
 
-def search_body(it: Body, store: str) -> Body:
+def keyword_sets(store: str) -> list[set[str]]:
+    """The fields that a product asks for as keywords: none in any but the newer Kibanas, there those that are."""
+    rows = {row.name for row in FIELDS if row.index in ("keyword", "level")}
+    return [set(), rows | {ecs for ecs, ours in aliases().items() if ours in rows}][
+        : 2 if store == "elasticsearch" else 1
+    ]
+
+
+def search_body(it: Body, store: str, keywords: set[str]) -> Body:
     """What Discover sends for a saved search."""
-    return discover(to_query(source(it)["query"]["query"]), it["attributes"]["sort"], store=store)
+    return discover(to_query(source(it)["query"]["query"], keywords), it["attributes"]["sort"], store=store)
 
 
-def panel_body(it: Body, interval: str) -> Body:
+def panel_body(it: Body, interval: str, keywords: set[str]) -> Body:
     """What a panel sends; *interval* is what `auto` comes to for the time that is looked at."""
-    query, buckets, metrics = (_lens if it["type"] == "lens" else _visualization)(it)
+    ask = partial(to_query, keywords=keywords)
+    query, buckets, metrics = (_lens if it["type"] == "lens" else _visualization)(it, ask)
     counted = {name: agg for name, agg in metrics.items() if agg is not None}
     aggs = counted
     for name, agg in reversed(buckets):
         timed = json.loads(json.dumps(agg).replace('"auto"', json.dumps(interval)))
         aggs = counted | {name: {**timed, **({"aggs": aggs} if aggs else {})}}  # the order of any level may need them
-    return {"size": 0, "track_total_hits": True, "query": to_query(query), "aggs": aggs}
+    return {"size": 0, "track_total_hits": True, "query": ask(query), "aggs": aggs}
 
 
-def _lens(it: Body) -> tuple[str, list[tuple[str, Body]], Body]:
+def _lens(it: Body, ask: Ask) -> tuple[str, list[tuple[str, Body]], Body]:
     state = it["attributes"]["state"]
     (layer,) = state["datasourceStates"]["formBased"]["layers"].values()
     buckets, metrics = [], {}
@@ -92,7 +105,7 @@ def _lens(it: Body) -> tuple[str, list[tuple[str, Body]], Body]:
         elif operation == "date_histogram":
             buckets.append((name, {"date_histogram": {"field": field, "fixed_interval": params["interval"]}}))
         elif operation == "filters":
-            queries = {one["label"]: to_query(one["input"]["query"]) for one in params["filters"]}
+            queries = {one["label"]: ask(one["input"]["query"]) for one in params["filters"]}
             buckets.append((name, {"filters": {"filters": queries}}))
         else:
             assert (operation, params["orderBy"]) == ("terms", {"type": "column", "columnId": "metric-0"})
@@ -102,7 +115,7 @@ def _lens(it: Body) -> tuple[str, list[tuple[str, Body]], Body]:
     return state["query"]["query"], buckets, metrics
 
 
-def _visualization(it: Body) -> tuple[str, list[tuple[str, Body]], Body]:
+def _visualization(it: Body, ask: Ask) -> tuple[str, list[tuple[str, Body]], Body]:
     buckets, metrics = [], {}
     aggs = json.loads(it["attributes"]["visState"])["aggs"]
     for agg in aggs:
@@ -115,7 +128,7 @@ def _visualization(it: Body) -> tuple[str, list[tuple[str, Body]], Body]:
         elif kind == "date_histogram":
             buckets.append((name, {kind: {"field": field, "fixed_interval": params["interval"]}}))
         elif kind == "filters":
-            queries = {one["label"]: to_query(one["input"]["query"]) for one in params["filters"]}
+            queries = {one["label"]: ask(one["input"]["query"]) for one in params["filters"]}
             buckets.append((name, {kind: {"filters": queries}}))
         else:
             assert (kind, params["orderBy"]) == ("terms", "1")

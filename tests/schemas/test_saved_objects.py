@@ -5,6 +5,7 @@ or a panel sends is run on the real stores.
 """
 
 import json
+from itertools import product
 
 import pytest
 
@@ -165,7 +166,7 @@ def test_only_fields_of_the_table_are_used():
         ("a: b c", {"match": {"a": "b c"}}),
         ('a: "b c"', {"match_phrase": {"a": "b c"}}),
         ("a: *", {"exists": {"field": "a"}}),
-        ("a: b.*", {"query_string": {"query": "b.*", "fields": ["a"]}}),
+        ("a: b.*", {"query_string": {"query": "b\\.*", "fields": ["a"]}}),
         ("a: b-c*", {"query_string": {"query": "b\\-c*", "fields": ["a"]}}),
         ("a >= 3", {"range": {"a": {"gte": "3"}}}),
         ("not a: b", {"bool": {"must_not": {"match": {"a": "b"}}}}),
@@ -177,6 +178,15 @@ def test_only_fields_of_the_table_are_used():
 def test_kql_is_read_as_the_products_read_it(text, query):
     """The test's own reader of KQL gives what `@kbn/es-query` gives."""
     assert to_query(text) == query
+
+
+def test_kql_of_a_keyword_is_read_as_a_newer_kibana_reads_it():
+    """A field that is a keyword everywhere is asked for by `term` and `wildcard`, and others as before."""
+    assert to_query('a: b and c: "d e"', {"a", "c"}) == {
+        "bool": {"filter": [{"term": {"a": {"value": "b"}}}, {"term": {"c": {"value": "d e"}}}]},
+    }
+    assert to_query("a: b-1*", {"a"}) == {"wildcard": {"a": {"value": "b\\-\\1*"}}}
+    assert to_query("a: b", {"c"}) == {"match": {"a": "b"}}
 
 
 # --- on the real stores ----------------------------------------------------------------------------------------------
@@ -268,8 +278,8 @@ def test_every_saved_search_finds_its_records(store, stream):
     """Each saved search, sent as Discover sends it, finds exactly the records that it is about, in its order."""
     searches = saved.of_type(saved.load(store.kind), "search")
     assert {it["id"] for it in searches} == set(FOUND)
-    for it in searches:
-        found = [hit["_id"] for hit in stream.search(saved.search_body(it, store.kind))["hits"]["hits"]]
+    for it, keywords in product(searches, saved.keyword_sets(store.kind)):
+        found = [hit["_id"] for hit in stream.search(saved.search_body(it, store.kind, keywords))["hits"]["hits"]]
         wanted = FOUND[it["id"]]
         assert (found if isinstance(wanted, list) else set(found)) == wanted, it["id"]
 
@@ -279,7 +289,7 @@ def test_every_panel_counts_rightly(store, stream):
     """Each panel, with the aggregations that it sends, shows the counts that the known records have."""
     panels = saved.of_type(saved.load(store.kind), "lens", "visualization")
     assert {it["id"] for it in panels} == set(SHOWN)
-    for it in panels:
-        shown = saved.rows(stream.search(saved.panel_body(it, "1m")))
+    for it, keywords in product(panels, saved.keyword_sets(store.kind)):
+        shown = saved.rows(stream.search(saved.panel_body(it, "1m", keywords)))
         wanted = SHOWN[it["id"]]
         assert (shown if isinstance(wanted, list) else set(shown)) == wanted, it["id"]
