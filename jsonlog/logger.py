@@ -15,6 +15,7 @@ import time
 import traceback
 from logging import CRITICAL, DEBUG, ERROR, INFO, WARNING, LogRecord
 
+from jsonlog.files.here import mark
 from jsonlog.record.build import CLASHES, OWN_ATTRIBUTES, STANDARD_ATTRIBUTES
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
@@ -22,10 +23,15 @@ if TYPE_CHECKING:
     from types import FrameType
     from typing import Any
 
+    from jsonlog.files.here import Here
+
 _ABSENT = object()
 _INTERNAL = frozenset({logging.__file__, (lambda: None).__code__.co_filename, logging.info.__code__.co_filename})
 _WITH_TASK = "taskName" in OWN_ATTRIBUTES  # from Python 3.12 on
 _MAX_FILES = 4096
+_names: dict[int, str] = logging._levelToName  # noqa: SLF001 (what getLevelName looks in)
+_here: Here = b"\0"  # whether `_pid` is that of this process
+_pid = 0
 _files: dict[str, tuple[str, str]] = {}  # path: file name and module, as `LogRecord` derives them
 
 
@@ -168,7 +174,7 @@ def _make(
     record.name = name
     record.msg = msg
     record.args = args
-    record.levelname = logging.getLevelName(level)
+    record.levelname = _names.get(level) or logging.getLevelName(level)
     record.levelno = level
     record.pathname = path
     record.filename, record.module = _files.get(path) or _file(path)
@@ -183,7 +189,7 @@ def _make(
     record.thread = threading.get_ident() if logging.logThreads else None
     record.threadName = threading.current_thread().name if logging.logThreads else None
     record.processName = _process_name() if logging.logMultiprocessing else None
-    record.process = os.getpid() if logging.logProcesses else None
+    record.process = (_pid if _here[0] else _look_at_pid()) if logging.logProcesses else None
     if _WITH_TASK:
         record.taskName = _task_name()
     return record
@@ -194,6 +200,14 @@ def _file(path: str) -> tuple[str, str]:
     if len(_files) < _MAX_FILES:
         _files[path] = filename, os.path.splitext(filename)[0]  # noqa: PTH122
     return filename, os.path.splitext(filename)[0]  # noqa: PTH122
+
+
+def _look_at_pid() -> int:
+    """Ask for the pid, at first and in a forked child."""
+    global _here, _pid  # noqa: PLW0603 (one for the process, which is what it is about)
+    _pid = os.getpid()
+    _here = mark()
+    return _pid
 
 
 def _process_name() -> str:

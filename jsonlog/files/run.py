@@ -25,6 +25,7 @@ import threading
 import time
 from collections import deque
 
+from jsonlog.files.here import mark
 from jsonlog.files.parts import FILE, Parts
 from jsonlog.files.protocol import new_run
 from jsonlog.files.stderr import Echo, say, to_stderr
@@ -59,21 +60,22 @@ class Run:
             whether it will be. None: `tick` is not needed.
 
     Attributes:
-        waiting: Records that came in during a write.
-        is_urgent: Whether one of them has to be flushed.
+        waiting, is_urgent: Records that came in during a write, and whether one of them has to be flushed.
         is_direct: Whether each record is written at once; else it may wait in the buffer.
         ends_with_flush: Whether multiprocessing was told to write the buffer at its end.
         successors: The run that took over in a forked child, by its pid.
+        here: Whether this is the process it was made in.
+        in_flight, number, suffix, is_busy: What `PartWriter.write` needs where all is well.
     """
 
     __slots__ = (
-        "__weakref__", "_begin_ticking", "_buffer", "_buffered", "_flush_at", "_in_flight", "_is_busy", "_is_speaking",
-        "_is_ticking", "_lost", "_number", "_suffix", "_sync_at", "ends_with_flush", "is_direct", "is_owned", "is_urgent", "lock",
-        "name", "parts", "pid", "policy", "successors", "waiting",
+        "__weakref__", "_begin_ticking", "_buffer", "_buffered", "_flush_at", "_is_speaking", "_is_ticking", "_lost", "_sync_at",
+        "acquire", "ends_with_flush", "here", "in_flight", "is_busy", "is_direct", "is_owned", "is_urgent", "lock", "name",
+        "number", "parts", "pid", "policy", "release", "successors", "suffix", "waiting",
     )  # fmt: skip
 
     def __init__(self, folder: Folder, policy: Policy, begin_ticking: Callable[[Run], bool] | None) -> None:
-        self.pid = os.getpid()
+        self.pid, self.here = os.getpid(), mark()
         self.name = new_run()
         self.parts = Parts(folder, policy, self.pid, self.name)
         self.waiting: deque[bytes] = deque()
@@ -83,10 +85,10 @@ class Run:
         self.policy = policy
         self.take_lock()
         self._begin_ticking = begin_ticking
-        self._suffix = f',"run":"{self.name}","event":{{"sequence":'.encode()
-        self._in_flight: bytes | None = None
-        self._number = self._lost = 0
-        self._is_busy = policy.syncs
+        self.suffix = f',"run":"{self.name}","event":{{"sequence":'.encode()
+        self.in_flight: bytes | None = None
+        self.number = self._lost = 0
+        self.is_busy = policy.syncs
         self._is_speaking = self._is_ticking = False
         self._buffer: list[bytes] = []
         self._buffered = 0
@@ -94,21 +96,22 @@ class Run:
 
     def take_lock(self) -> None:
         """Begin with a fresh lock: at first, and when the one there was died with the thread that held it."""
-        self.lock = threading.RLock()
-        self.is_owned: Callable[[], bool] = self.lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001 (as Condition uses it)
+        lock = threading.RLock()
+        is_owned: Callable[[], bool] = lock._is_owned  # type: ignore[attr-defined]  # noqa: SLF001 (as Condition uses it)
+        self.lock, self.acquire, self.release, self.is_owned = lock, lock.acquire, lock.release, is_owned
 
     def die(self) -> None:
         """Become what a forked child has of its parent's run: nothing. The descriptor is closed, never unlocked."""
         self.parts.is_dead = True
         self.waiting.clear()
-        self._in_flight, self._buffer = None, []
+        self.in_flight, self._buffer = None, []
         if self.parts.current is not None:
             self.parts.current.close()
         self.take_lock()
 
     def wait(self) -> None:
         """Wait for the lock. Not for ever: a signal handler may fork meanwhile, and the lock's holder not exist in the child."""
-        while not self.lock.acquire(timeout=_PATIENCE_S):
+        while not self.acquire(timeout=_PATIENCE_S):
             pass  # `die` has made another one
 
     def locked(self, work: Callable[[], Any]) -> Any:
@@ -119,12 +122,12 @@ class Run:
             OSError: As `append`.
         """
         try:
-            if not self.lock.acquire(False):
+            if not self.acquire(False):
                 self.wait()
             return work()
         finally:
             try:
-                self.lock.release()
+                self.release()
             except RuntimeError as exc:
                 pass_unowned(exc)
             if self.waiting:
@@ -142,7 +145,7 @@ class Run:
                 self._drain()
             finally:
                 try:
-                    self.lock.release()
+                    self.release()
                 except RuntimeError as exc:
                     pass_unowned(exc)
 
@@ -157,44 +160,27 @@ class Run:
         Raises:
             OSError: It cannot be written, and that is to be raised.
         """
-        if self._in_flight is not None:
-            self._finish()
-        data = b"".join((line[:-1], self._suffix, b"%d}}\n" % self._number))
+        self._finish()
+        data = b"".join((line[:-1], self.suffix, b"%d}}\n" % self.number))
         # No call stands between the two, so no signal can: the line is in exactly one of both places.
-        self._in_flight = data
+        self.in_flight = data
         if waiting:
             if self.parts.is_dead:
                 return
             self.waiting.popleft()
-        try:
-            parts = self.parts
-            part = parts.current
-            if part is None or part.size >= part.limit or time.monotonic() >= parts.look_at:
-                part = parts.make_ready()
-            done = os.write(part.fd, data)
-            if done == len(data):  # as in `_land`, without calls
-                part.size += done
-                self._number += 1
-                self._in_flight = None
-            else:
-                self._complete()
-            if self._is_busy:
-                self._settle()
-        except OSError as exc:
-            self._rescue(exc)
+        self._send(data)
 
     def refuse(self, line: bytes, why: OSError) -> None:
         """Give *line* up before it is written: it uses up its number, and is told and counted as any that is lost."""
-        if self._in_flight is not None:
-            self._finish()
-        self._in_flight = line + b"\n"
+        self._finish()
+        self.in_flight = line + b"\n"
         self._give_up(why)
 
     def keep(self, line: bytes, *, waiting: bool = False) -> None:
         """Number *line* and put it into the buffer; write that if it is full or has waited for too long. As `append`."""
-        if self._in_flight is not None:
+        if self.in_flight is not None:
             self._finish()
-        data = b"".join((line[:-1], self._suffix, b"%d}}\n" % (self._number + len(self._buffer))))
+        data = b"".join((line[:-1], self.suffix, b"%d}}\n" % (self.number + len(self._buffer))))
         size = self._buffered + len(data)
         now = time.monotonic()
         if waiting and self.parts.is_dead:
@@ -211,22 +197,15 @@ class Run:
 
     def flush(self) -> None:
         """Write what is in the buffer. As `append`."""
-        if self._in_flight is not None:
-            self._finish()
+        self._finish()
         if not self._buffer:
             return
         data = b"".join(self._buffer)
         # No call stands between these, as above.
-        self._in_flight = data
+        self.in_flight = data
         self._buffer = []
         self._buffered = 0
-        try:
-            self.parts.make_ready()
-            self._complete()
-            if self._is_busy:
-                self._settle()
-        except OSError as exc:
-            self._rescue(exc)
+        self._send(data)
 
     def close(self) -> None:
         """Write what is left and release the part; what comes later is written at once, to a new part."""
@@ -234,8 +213,7 @@ class Run:
         try:
             self.flush()
         finally:
-            if self._in_flight is not None:
-                self._finish()
+            self._finish()
             if self.parts.current is not None:
                 self.parts.leave(self.parts.current)
             if self._lost:
@@ -280,22 +258,35 @@ class Run:
             self.is_urgent = False
             self.flush()
 
+    def _send(self, data: bytes) -> None:
+        """Write *data*, the lines in flight, whole or not at all."""
+        try:
+            part = self.parts.make_ready()
+            if os.write(part.fd, data) == len(data):
+                self._land(part, len(data))
+            else:
+                self.complete()
+            if self.is_busy:
+                self.settle()
+        except OSError as exc:
+            self.rescue(exc)
+
     def _finish(self) -> None:
         """Finish what an exception interrupted, wherever it was: nothing of it, a piece, or all of it may be there."""
         with contextlib.suppress(OSError):  # who logged it has an exception already
             try:
-                self._complete()
+                self.complete()
             except OSError as exc:
-                self._rescue(exc)
+                self.rescue(exc)
 
-    def _complete(self) -> None:
+    def complete(self) -> None:
         """
         Bring to the file what is missing of the lines in flight.
 
         Raises:
             OSError: It cannot be.
         """
-        data = self._in_flight
+        data = self.in_flight
         if data is None:
             return
         part = self.parts.current or self.parts.open()
@@ -306,35 +297,35 @@ class Run:
 
     def _land(self, part: Part, size: int) -> None:
         """Count the first *size* bytes in flight as written: whole lines."""
-        data = self._in_flight
+        data = self.in_flight
         if data is None:
             return
         lines = data.count(b"\n", 0, size)
         rest = data[size:] or None
         part.size += size
-        self._number += lines
-        self._in_flight = rest
+        self.number += lines
+        self.in_flight = rest
 
-    def _rescue(self, exc: OSError) -> None:
+    def rescue(self, exc: OSError) -> None:
         """Something failed: keep what is whole of the lines in flight, try the others once more, or give up."""
         parts, part = self.parts, self.parts.current
         if parts.is_dead:
             return
-        if self._in_flight is None:  # written, but not synced
+        if self.in_flight is None:  # written, but not synced
             raise exc
         if part is not None:
             # An empty part that cannot be written is not followed by another one: they would be many.
             is_hopeless = exc.errno in _FULL or (part.size == 0 and part.is_ours())
             self._keep_whole_lines(part)
-            if self._in_flight is not None and not is_hopeless:
+            if self.in_flight is not None and not is_hopeless:
                 try:
                     self._replace(part, exc)
-                    self._complete()
+                    self.complete()
                 except OSError as again:
                     exc = again
                     if parts.current is not None:
                         self._keep_whole_lines(parts.current)
-        if self._in_flight is not None and not parts.is_dead:
+        if self.in_flight is not None and not parts.is_dead:
             self._give_up(exc)
 
     def _replace(self, part: Part, exc: OSError) -> None:
@@ -345,7 +336,7 @@ class Run:
 
     def _keep_whole_lines(self, part: Part) -> None:
         """Count the whole lines that are there, and cut off half a one: nothing may follow it."""
-        data = self._in_flight
+        data = self.in_flight
         if data is None:
             return
         there = min(part.unfinished_anyway(), len(data))
@@ -355,17 +346,17 @@ class Run:
             self.parts.leave(part)
 
     def _give_up(self, exc: OSError) -> None:
-        data = self._in_flight
+        data = self.in_flight
         if data is None:
             return
         lines = data.count(b"\n")
         is_first = not self._lost
-        self._in_flight = None
+        self.in_flight = None
         if self.policy.is_retried:
             raise exc
-        self._number += lines
+        self.number += lines
         self._lost += lines
-        self._is_busy = True
+        self.is_busy = True
         if is_first:
             self._say(f"cannot write to {self.parts.place}: {exc.strerror or exc}; records go to stderr until it can")
         self._is_speaking = True
@@ -379,16 +370,16 @@ class Run:
 
     def _drop_echo(self) -> None:
         """Lose an echo of a loss, which would be told, and be logged again, and so on."""
-        self._number += 1 if self.is_direct else 0  # else the numbers after this one are given out already
+        self.number += 1 if self.is_direct else 0  # else the numbers after this one are given out already
         self._lost += 1
         self.waiting.popleft()
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Do after a write what only some need: tell that it works again, sync, see that `tick` is called."""
         if self._lost:
             lost, self._lost = self._lost, 0
             self._say(f"can write again; {lost} records before this one went to stderr or were lost")
-        self._is_busy = self.policy.syncs
+        self.is_busy = self.policy.syncs
         part = self.parts.current
         if part is not None and (self.policy.sync or (self.policy.sync_interval_s and not self._ticks())):
             failed = self.parts.sync(FILE, part.sync)

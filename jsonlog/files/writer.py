@@ -14,6 +14,7 @@ import os
 import sys
 import time
 import weakref
+from time import monotonic
 
 from jsonlog.files.run import Run, pass_unowned
 
@@ -80,18 +81,36 @@ class PartWriter:
             OSError: It could not be written, and the policy is to raise that. KeyboardInterrupt passes through.
         """
         run = self._run
-        if os.getpid() != run.pid:  # a fork that ran no hook
+        if not run.here[0]:  # a fork that ran no hook
             run = self._succeed()
         if run.is_owned():  # this thread is in the middle of a write
             run.queue(line)
             return
         try:  # as `Run.locked`, which would cost one more call
-            if not run.lock.acquire(False):
+            if not run.acquire(False):
                 run.wait()
-            run.append(line)
+            parts = run.parts
+            part = parts.current
+            if part is None or part.size >= part.limit or run.in_flight is not None or monotonic() >= parts.look_at:
+                run.append(line)
+            else:  # as `append` and what it calls do where all is well, without a call
+                data = b"".join((line[:-1], run.suffix, b"%d}}\n" % run.number))
+                run.in_flight = data
+                try:
+                    done = os.write(part.fd, data)
+                    if done == len(data):
+                        part.size += done
+                        run.number += 1
+                        run.in_flight = None
+                    else:
+                        run.complete()
+                    if run.is_busy:
+                        run.settle()
+                except OSError as exc:
+                    run.rescue(exc)
         finally:
             try:
-                run.lock.release()
+                run.release()
             except RuntimeError as exc:
                 pass_unowned(exc)
             if run.waiting:
@@ -100,18 +119,18 @@ class PartWriter:
     def write_later(self, line: bytes) -> None:
         """Number *line* and put it into the buffer; otherwise as `write`."""
         run = self._run
-        if os.getpid() != run.pid:
+        if not run.here[0]:
             run = self._succeed()
         if run.is_owned():
             run.queue(line)
             return
         try:  # as `Run.locked`, which would cost one more call
-            if not run.lock.acquire(False):
+            if not run.acquire(False):
                 run.wait()
             (run.append if run.is_direct else run.keep)(line)
         finally:
             try:
-                run.lock.release()
+                run.release()
             except RuntimeError as exc:
                 pass_unowned(exc)
             if run.waiting:

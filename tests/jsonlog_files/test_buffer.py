@@ -1,11 +1,13 @@
 """Buffered mode: what waits, for how long, and what becomes of it when the process ends, forks or is killed."""
 
+import json
 import logging
 import multiprocessing
 import os
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -49,6 +51,25 @@ def test_an_idle_process_does_not_keep_its_last_records(tmp_path):
             assert time.monotonic() < deadline
             time.sleep(0.02)
     handler.close()
+
+
+@pytest.mark.parametrize("options", [{}, BUFFERED], ids=["direct", "buffered"])
+def test_what_another_program_adds_costs_no_record(tmp_path, options):
+    """Its bytes are not taken for the beginning of what is written next."""
+    handler = ProcessFileHandler(tmp_path, **options)
+    for text in ("0", "1"):
+        handler.handle(make(text))
+        handler.flush()
+        with open(handler.path, "ab") as file:
+            file.write(b'{"message":"not ours"}\n')
+    path = Path(handler.path)
+    handler.close()
+    assert [json.loads(line)["message"] for line in path.read_bytes().splitlines()] == [
+        "0",
+        "not ours",
+        "1",
+        "not ours",
+    ]
 
 
 def test_an_error_is_written_at_once_with_all_before_it(tmp_path):
