@@ -113,9 +113,9 @@ class JsonFormatter(logging.Formatter):
         """Encode once what stands in every record, and decide which way records go."""
         redactor = options.redactor
         scrub = redactor.scrub if redactor else None
-        self._bounds = dataclasses.replace(options.bounds, room=options.bounds.line, scrub=scrub)
-        is_secret = redactor.is_secret_name if redactor else lambda _: False
-        encoder = Encoder(self._bounds, is_secret, redactor.suspects if redactor else None)
+        is_secret = redactor.is_secret_name if redactor else None
+        self._bounds = dataclasses.replace(options.bounds, room=options.bounds.line, scrub=scrub, is_secret=is_secret)
+        encoder = Encoder(self._bounds, redactor.suspects if redactor else None)
         marks: set[str] = set()
         static = encoder.careful(options.static, self._bounds, marks)
         if redactor:

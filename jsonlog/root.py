@@ -47,14 +47,12 @@ def configure(
     """
     Log into one JSON file per process and, readably, on stderr.
 
-    It touches the root logger and nothing else: it sets its level and adds two handlers to it. Other handlers stay, and
-    no other logger is changed. A second call replaces what the first one made; with the same arguments the same file is
-    written on. Call it where a program starts, never in a library; in processes started by spawn or forkserver call it
-    once more, for example as `Pool(initializer=jsonlog.configure, initargs=("shop", "logs"))`.
+    It sets the level of the root logger and adds two handlers to it, and changes nothing else. A second call replaces
+    what the first one made; with the same arguments the same file is written on. Call it where a program starts, never in
+    a library; where processes are spawned, once more: `Pool(initializer=jsonlog.configure, initargs=("shop", "logs"))`.
 
     **The environment wins**, so that an operator can change what the code says: `JSONLOG_SERVICE`, `JSONLOG_DIRECTORY`,
-    `JSONLOG_LEVEL`, `JSONLOG_CONSOLE` (also `JSONLOG_VERSION`, `JSONLOG_ENVIRONMENT`, `JSONLOG_NODE`). An empty variable
-    counts as absent.
+    `JSONLOG_LEVEL`, `JSONLOG_CONSOLE` (also `JSONLOG_VERSION`, `JSONLOG_ENVIRONMENT`, `JSONLOG_NODE`). An empty one is none.
 
     Args:
         service: `service.name` in each record, and what the file names begin with.
@@ -90,9 +88,8 @@ def configure(
     # A new list: a thread that logs at this moment goes through the old one to its end.
     root.handlers = handlers
     root.setLevel(number)
-    for one in ours:
-        if one is not files:
-            one.close()
+    for one in {*ours} - {files}:
+        one.close()
     if hooks:
         from jsonlog.hooks import install_hooks  # noqa: PLC0415 (not paid for by those who do not want it)
 

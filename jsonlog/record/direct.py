@@ -102,20 +102,9 @@ class Direct:
     def writer(  # noqa: C901
         self, careful: Callable[[logging.LogRecord], bytes]
     ) -> Callable[[logging.LogRecord], bytes]:
-        """
-        Make the function that formats a record; everything that it needs at each record is a local name of it.
-
-        Args:
-            careful: Formats any record whatever.
-        """
-        calls, moment_at, rest = self._calls, self._moment_at, self._rest
-        most, scrub, own, exact, has_static = (
-            self._bounds.line,
-            self._bounds.scrub,
-            _OWN,
-            _EXACT,
-            bool(self._static_names),
-        )
+        """Make the function that formats a record, with all it needs as local names; *careful* formats any whatever."""
+        calls, moment_at, rest, own, exact = self._calls, self._moment_at, self._rest, _OWN, _EXACT
+        most, scrub, has_static = self._bounds.line, self._bounds.scrub, bool(self._static_names)
         most_extra, suspects = self._encoder.most, self._encoder.suspects
         here, dumps, modules = bound.get, orjson.dumps, sys.modules
         now = (-1.0, 0.0, 0.0, b"")  # swapped whole, so threads need no lock

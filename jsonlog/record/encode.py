@@ -37,14 +37,11 @@ class Encoder:
 
     Args:
         bounds: What is cut when a line is not too long altogether.
-        is_secret: Tells whether values under this key may have to be redacted, so that they take the careful way.
         suspects: Tells whether finished JSON may hold a secret text. None: nothing is looked for.
     """
 
-    def __init__(
-        self, bounds: Bounds, is_secret: Callable[[str], bool], suspects: Callable[[bytes], bool] | None
-    ) -> None:
-        self._is_secret = is_secret
+    def __init__(self, bounds: Bounds, suspects: Callable[[bytes], bool] | None) -> None:
+        self._is_secret = bounds.is_secret or (lambda _: False)
         self.suspects = suspects
         self._items = bounds.items
         self._depth = min(_FAST_DEPTH, bounds.depth)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from jsonlog.record.frames import Trace
 
 VERSION = "1"
+# Exceptions of the standard library that have been given another name since Python 3.11.
+_NAMES = {"re.PatternError": "re.error"}
 
 
 def fingerprint(exceptions: Sequence[BaseException], traces: Sequence[Trace]) -> str:
@@ -29,11 +31,16 @@ def fingerprint(exceptions: Sequence[BaseException], traces: Sequence[Trace]) ->
     Returns:
         The version of this recipe, a colon and 16 hexadecimal digits.
     """
-    types = tuple([f"{type(exc).__module__}.{type(exc).__qualname__}" for exc in exceptions])
+    types = tuple([_name(type(exc)) for exc in exceptions])
     if len(traces) == 1:
         return _digest(types, traces[0].ours or traces[0].theirs)
     ours = dict.fromkeys(place for trace in traces for place in trace.ours)
     return _digest(types, tuple(ours or dict.fromkeys(place for trace in traces for place in trace.theirs)))
+
+
+def _name(kind: type[BaseException]) -> str:
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    return _NAMES.get(name, name)
 
 
 @lru_cache(maxsize=1024)

@@ -48,7 +48,8 @@ class Trace:
         self._codes = [code for code, _, _ in frames]  # kept alive: they are known by their addresses
         self.text = "".join(_folded([_frame_text(*frame) for frame in frames]))
         places: tuple[dict[str, None], dict[str, None]] = {}, {}
-        for code, _, module in frames[-2 * _MAX_FRAMES :]:
+        # All of them: where a recursion is cut off differs from call to call.
+        for code, module in {(id(code), id(module)): (code, module) for code, _, module in frames}.values():
             if code.co_name not in _INLINED:
                 places[in_app(code.co_filename)][f"{_module(module)}:{_qualname(code.co_qualname)}"] = None
         self.theirs, self.ours = map(tuple, places)

@@ -86,7 +86,7 @@ PRESETS: dict[str, tuple[tuple[str, ...], str, Callable[[re.Match[str]], str] | 
         ),
         None,
     ),
-    "url_password": (("://",), r"(?<=://)[^\s/:@?#\"'<>]{0,256}:(?P<secret>[^\s/@?#\"'<>]{1,512})(?=@)", None),
+    "url_password": (("://",), r"(?<=://)[^\s/:?#\"'<>]{0,256}:(?P<secret>[^\s/?#\"'<>]{1,512})(?=@)", None),
 }
 
 

@@ -27,7 +27,7 @@ TAG_CUT = "jsonlog.cut"
 MARKS = frozenset({TAG_ARGS, TAG_VALUE, TAG_KEY, TAG_CUT})
 
 # What is looked at beyond a bound before it is cut, so that a secret that lies across the cut is still recognized.
-_SCRUB_AHEAD = 4096
+SCRUB_AHEAD = 4096
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -44,6 +44,7 @@ class Bounds:
         room: Characters of all the texts in `extra` together.
         chain: Entries of `exc.chain` and `exc.notes`.
         scrub: Replaces secrets in a text; None where no redaction is asked for.
+        is_secret: Tells whether what stands under a key may have to be redacted; None likewise.
     """
 
     text: int = 256 * 1024
@@ -54,6 +55,7 @@ class Bounds:
     room: int = 1_000_000
     chain: int = 32
     scrub: Callable[[str], str] | None = None
+    is_secret: Callable[[str], bool] | None = None
 
     def steps(self) -> Iterator[Bounds]:
         """
@@ -99,18 +101,28 @@ def clean(text: str, tags: set[str]) -> str:
     return text
 
 
-def bounded(text: str, bounds: Bounds, tags: set[str]) -> str:
-    """Clean, scrub and cut one text."""
-    limit = bounds.text
-    size = len(text)
+def bounded(text: str, bounds: Bounds, tags: set[str], *, whole: str = "") -> str:
+    """
+    Clean, scrub and cut one text.
+
+    Args:
+        text: The text, or the first `bounds.text + SCRUB_AHEAD` characters of it.
+        bounds: What it is cut to.
+        tags: Gets a tag for every kind of change.
+        whole: How large the whole is, if *text* is only the beginning.
+    """
+    limit, size = bounds.text, len(text)
+    is_piece = bool(whole) or size > limit + SCRUB_AHEAD
     if size > limit:
-        text = text[: limit + _SCRUB_AHEAD]
+        text = text[: limit + SCRUB_AHEAD]
     text = clean(text, tags)
     if bounds.scrub is not None:
         text = bounds.scrub(text)
-    if size > limit or len(text) > limit:
+        if is_piece:  # where it was looked at last, half a secret may stand
+            text = text[:-SCRUB_AHEAD]
+    if whole or size > limit or len(text) > limit:
         tags.add(TAG_CUT)
-        text = f"{text[:limit]}… [cut: {max(size, len(text))} characters]"
+        text = f"{text[:limit]}… [cut: {whole or f'{max(size, len(text))} characters'}]"
     return text
 
 

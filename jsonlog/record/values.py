@@ -19,7 +19,8 @@ import types
 from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
-from jsonlog.record.text import TAG_CUT, TAG_KEY, TAG_VALUE, bounded, clean, plain_str
+from jsonlog.record.redact import REPLACEMENT
+from jsonlog.record.text import SCRUB_AHEAD, TAG_CUT, TAG_KEY, TAG_VALUE, bounded, clean, plain_str
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ class Careful:
         items = _snapshot(value, self._bounds.items)
         result: dict[str, Any] = {}
         for key, item in items:
-            name = self._key(key, result)
-            result[name] = self.value(item, depth + 1)
+            name, is_hidden = self._key(key, result)
+            result[name] = REPLACEMENT if is_hidden else self.value(item, depth + 1)
             if self._note:
                 result[unused(f"{name}~cut", result)], self._note = self._note, ""
         size = len(value)
@@ -65,7 +66,8 @@ class Careful:
             self._tags.add(TAG_KEY)
             shadowed = [name for name in result if "." in name and is_shadowed(name, result)]
             for name in shadowed:
-                result[unused(name.replace(".", "_"), result)] = result.pop(name)
+                item = result.pop(name)
+                result[unused(name.replace(".", "_"), result)] = REPLACEMENT if self._is_secret(name) else item
         return result
 
     def value(self, value: Any, depth: int) -> Any:
@@ -162,7 +164,11 @@ class Careful:
             for item in items
         ]
 
-    def _key(self, key: Any, taken: Mapping[str, Any]) -> str:
+    def _is_secret(self, name: str) -> bool:
+        return self._bounds.is_secret is not None and self._bounds.is_secret(name)
+
+    def _key(self, key: Any, taken: Mapping[str, Any]) -> tuple[str, bool]:
+        """Give a good key, and whether its value is hidden: no rule of a redaction knows a name that was changed."""
         if type(key) is str:
             name = key
         else:
@@ -173,9 +179,10 @@ class Careful:
         if len(name) > _MAX_KEY:
             self._tags.add(TAG_CUT)
         fixed = unused(fixed, taken)
-        if fixed != name:
-            self._tags.add(TAG_KEY)
-        return fixed
+        if fixed == name:
+            return fixed, False
+        self._tags.add(TAG_KEY)
+        return fixed, self._is_secret(name)
 
     def _text(self, text: str) -> str:
         text = bounded(text, self._bounds, self._tags)
@@ -185,28 +192,31 @@ class Careful:
     def _bytes(self, value: Any) -> str:
         view = memoryview(value).cast("B") if not isinstance(value, (bytes, bytearray)) else value
         limit = self._bounds.text
-        text = bytes(view[:limit]).decode("utf-8", "backslashreplace")
-        if len(view) > limit:
-            self._tags.add(TAG_CUT)
-            text = text if self._bounds.scrub is None else self._bounds.scrub(text)
-            self._room -= len(text)
-            return f"{text[:limit]}… [cut: {len(view)} bytes]"
-        return self._text(text)
+        if len(view) <= limit:
+            return self._text(bytes(view).decode("utf-8", "backslashreplace"))
+        text = bytes(view[: limit + SCRUB_AHEAD]).decode("utf-8", "backslashreplace")
+        text = bounded(text, self._bounds, self._tags, whole=f"{len(view)} bytes")
+        self._room -= len(text)
+        return text
 
     def _number(self, value: float) -> float | str:
         if type(value) is float:
             if value - value == 0.0:
-                return value
+                return self._harmless(value)
             self._tags.add(TAG_VALUE)
             return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"  # noqa: PLR0124
         if _LONG_MIN <= value <= _LONG_MAX:
-            if self._bounds.scrub is not None and value > _MAX_HARMLESS:
-                text = str(value)
-                return value if self._bounds.scrub(text) == text else self._text(text)
-            return value
+            return self._harmless(value)
         self._tags.add(TAG_VALUE)
         bits = operator.index(value).bit_length()  # type: ignore[arg-type]
         return str(value) if bits < _MAX_BITS else f"<int of {bits} bits>"
+
+    def _harmless(self, value: float) -> float | str:
+        """Give a number as it is, or as redacted text if that is what its digits are."""
+        if self._bounds.scrub is None or abs(value) <= _MAX_HARMLESS:
+            return value
+        text = str(value)
+        return value if self._bounds.scrub(text) == text else self._text(text)
 
 
 def repaired_key(key: str) -> str:
@@ -242,6 +252,8 @@ def _name(kind: type) -> str:
 
 def _key_text(key: Any) -> str:
     try:
+        if issubclass(type(key), (bytes, bytearray)):  # as the headers of ASGI have them
+            return bytes(key).decode("utf-8", "backslashreplace")
         return plain_str(str(key.value if issubclass(type(key), enum.Enum) else key))
     except Exception as exc:  # noqa: BLE001 (whatever a key's __str__ raises)
         return f"<{_name(type(key))}: {_name(type(exc))}>"

@@ -63,6 +63,27 @@ def test_what_does_not_count():
     assert print_of(one.recursive, 3) == print_of(one.recursive, 30)
 
 
+def test_where_a_recursion_ended_does_not_count():
+    """Functions that call each other without end give the same, wherever the last of the frames lies."""
+    pay = module(
+        "import sys\n"
+        "def even(n):\n    return odd(n - 1) if n else fail()\n"
+        "def odd(n):\n    return even(n - 1) if n else fail()\n"
+        "def fail():\n    raise ValueError\n"
+        "def run(n):\n"
+        "    before = sys.getrecursionlimit()\n"
+        "    sys.setrecursionlimit(5000)\n"
+        "    try:\n        even(n)\n"
+        "    finally:\n        sys.setrecursionlimit(before)\n"
+    )
+    assert len({print_of(pay.run, n) for n in (10, 1001, 1002, 1003)}) == 1
+
+
+def test_a_renamed_exception_of_the_standard_library():
+    """`re.error` is `re.PatternError` from Python 3.13 on."""
+    assert print_of(module("import re\ndef run(): re.compile('(')").run) == "1:8aa4526b769e3c6c"
+
+
 def test_what_counts():
     """The type, the functions on the way, the module, and the causes."""
     prints = [

@@ -7,6 +7,7 @@ import pytest
 
 from jsonlog import JsonFormatter
 from jsonlog.record.redact import PRESETS, REPLACEMENT, Redactor
+from jsonlog.record.text import SCRUB_AHEAD
 from tests.jsonlog.support import check, fields, is_direct, make
 
 ALL = {"patterns": list(PRESETS)}
@@ -38,6 +39,12 @@ TEXTS = {
     "private key without its end": (f"x {PEM[:60]}", "x [redacted]"),
     "password in a URL": ("postgres://app:hunter2@db:5432/x", "postgres://app:[redacted]@db:5432/x"),
     "password without a user": ("redis://:hunter2@cache", "redis://:[redacted]@cache"),
+    "password with an at sign": ("postgres://app:p@ss@db/x", "postgres://app:[redacted]@db/x"),
+    "password of a user with an at sign": (
+        "smtp://me@shop.org:hunter2@mail:25",
+        "smtp://[redacted]:[redacted]@mail:25",
+    ),
+    "two URLs": ("a://u:p1@h,b://v:p2@i", "a://u:[redacted]@h,b://v:[redacted]@i"),
     "URL with a port": ("http://host:8080/a@b", None),
 }
 
@@ -162,6 +169,57 @@ def test_a_secret_across_a_cut_is_found():
     result = fields(text, extra={"x": text}, options={"max_text": 60, "redact": ALL})
     assert "4111" not in result["message"]
     assert "4111" not in result["extra"]["x"]
+
+
+class Key(str):
+    """A key that is like no other."""
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+
+RENAMED = {
+    "beside its parent": ({"a": 1, "a.password": "hunter2"}, {"keys": ["password"]}),
+    "under a parent beside its own": ({"a": 1, "a.b": {"c": "hunter2"}}, {"paths": ["extra.a.b.c"]}),
+    "clashing": ({"password": 1, Key("password"): "hunter2"}, {"keys": ["password"]}),
+    "under a clashing parent": ({1: {}, "1": {"pin": "hunter2"}}, {"paths": ["extra.1.pin"]}),
+    "too long": ({f"{'x' * 300}.password": "hunter2"}, {"keys": ["password"]}),
+    "blank pieces": ({"..password": "hunter2"}, {"keys": ["password"]}),
+    "in bytes": ({b"password": "hunter2"}, {"keys": ["password"]}),
+}
+
+
+@pytest.mark.parametrize(("value", "rules"), RENAMED.values(), ids=RENAMED)
+def test_a_key_that_has_to_be_renamed_is_still_known(value, rules):
+    """What a rule says of a key holds whatever becomes of the key."""
+    path = [rule.replace("extra.", "extra.x.") for rule in rules.get("paths", [])]
+    options = {"redact": {**rules, "paths": path}}
+    result = check(JsonFormatter(**options), make(extra={"x": value}))
+    assert REPLACEMENT in str(result["extra"])
+    assert "hunter2" not in str(result)
+
+
+@pytest.mark.parametrize("number", [-4111111111111111, 4111111111111111.0, -4111111111111111.0])
+def test_any_number_is_searched(number):
+    """A card's number with a sign, or as the float that a table has made of it, is gone too."""
+    result = fields(extra={"card": number, "n": 1.5e300}, options={"redact": ALL})
+    assert "4111" not in str(result)
+    assert result["extra"]["n"] == 1.5e300
+
+
+@pytest.mark.parametrize("kind", [str, str.encode], ids=["str", "bytes"])
+@pytest.mark.parametrize("seen", [6, 9, 12, 15])
+def test_no_half_of_a_secret_stays_where_the_search_ends(kind, seen):
+    """What is looked at ends somewhere too: that place never shows, however much shorter the text has become."""
+    token = "x" * (60 + SCRUB_AHEAD - len("Bearer  ") - seen)
+    text = f"Bearer {token} 4111 1111 1111 1111 {'y' * 9000}"
+    shown = fields(extra={"x": kind(text)}, options={"max_text": 60, "redact": ALL})["extra"]["x"]
+    assert "4111" not in shown
+    shown = fields(extra={"x": kind("z" * (59 - seen) + text[-9020:])}, options={"max_text": 60, "redact": ALL})[
+        "extra"
+    ]["x"]
+    assert "4111" not in shown
 
 
 def test_what_a_hook_adds_is_redacted():
