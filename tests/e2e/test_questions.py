@@ -51,7 +51,7 @@ def test_kql(answers, corpus):
     wrong = {}
     for keywords in ((), keyword_fields(answers))[: 2 if answers.kind == "elasticsearch" else 1]:
         for text, predicate in KQL.items():
-            query = to_query(text, keywords)
+            query = to_query(text, keywords, store=answers.kind)
             answer = answers.search(
                 {**discover(query, [["@timestamp", "desc"]], store=answers.kind, size=20), "aggs": PER_RUN}
             )

@@ -3,9 +3,10 @@
 What is sent for which form is that of `@kbn/es-query` and of `opensearch_query/kuery` (`functions/is`, `range`, `exists`, `and`,
 `or`, `not`): a word becomes `match`, a phrase `match_phrase`, a lone star `exists`, other wildcards `query_string`, and a value
 without a field `multi_match` over the index's default fields. Newer Kibanas send `term` and `wildcard` for a field that is a
-keyword in all indices; which fields are has to be said.
+keyword in all indices; which fields are has to be said. OpenSearch Dashboards sends numbers as numbers, Kibana as text.
 """
 
+import json
 import re
 from collections.abc import Collection
 from functools import partial
@@ -15,17 +16,19 @@ Query = dict[str, Any]
 
 TOKEN = re.compile(r'\s*("(?:\\.|[^"\\])*"|[()]|<=|>=|[<>:]|(?:\\.|[^\s()<>:"\\])+)')
 KEYWORDS = ("and", "or", "not")
+CONSTANTS = {"true": True, "false": False, "null": None}
+NUMBER = re.compile(r"-?[1-9]+\d*(\.\d+)?|-?0\.\d*[1-9]+|0|0.0|\.\d+")  # the one in Dashboards' grammar
 BOUNDS = {"<": "lt", "<=": "lte", ">": "gt", ">=": "gte"}
 
 
-def to_query(text: str, keywords: Collection[str] = ()) -> Query:
-    """The query for *text*, with *keywords* as a newer Kibana sends it; raises ValueError where it cannot be read."""
+def to_query(text: str, keywords: Collection[str] = (), *, store: str = "elasticsearch") -> Query:
+    """The query for *text* as the product of *store* sends it, with *keywords* a newer Kibana; raises ValueError."""
     if not text.strip():
         return {"match_all": {}}
     tokens = TOKEN.findall(text)
     if "".join(tokens).replace(" ", "") != re.sub(r"\s", "", text) and '"' not in text:
         raise ValueError(f"cannot be read: {text}")
-    parser = _Parser(tokens, keywords)
+    parser = _Parser(tokens, keywords, has_numbers=store == "opensearch")
     query = parser.any_of(parser.clause)
     if parser.tokens:
         raise ValueError(f"left over: {parser.tokens}")
@@ -33,8 +36,9 @@ def to_query(text: str, keywords: Collection[str] = ()) -> Query:
 
 
 class _Parser:
-    def __init__(self, tokens: list[str], keywords: Collection[str]) -> None:
+    def __init__(self, tokens: list[str], keywords: Collection[str], *, has_numbers: bool) -> None:
         self.tokens = tokens
+        self.has_numbers = has_numbers
         self.matches = partial(_is, keywords)
 
     def peek(self) -> str:
@@ -71,18 +75,30 @@ class _Parser:
         value, quoted = self.literal()
         if self.take(":"):
             if self.take("("):
-                inner = self.any_of(lambda: self.matches(value, *self.literal()))
+                inner = self.any_of(lambda: self.matches(value, *self.value()))
                 self.close()
                 return inner
-            return self.matches(value, *self.literal())
+            return self.matches(value, *self.value())
         if self.peek() in BOUNDS:
             bound = BOUNDS[self.tokens.pop(0)]
-            return {"range": {value: {bound: self.literal()[0]}}}
-        return self.matches(None, value, quoted)
+            return {"range": {value: {bound: self.meant(*self.literal())}}}
+        return self.matches(None, self.meant(value, quoted), quoted)
 
     def close(self) -> None:
         if not self.take(")"):
             raise ValueError(f"a bracket is missing before {self.tokens}")
+
+    def value(self) -> tuple[Any, bool]:
+        text, quoted = self.literal()
+        return self.meant(text, quoted), quoted
+
+    def meant(self, text: str, quoted: bool) -> Any:
+        """A value as it stands in the query."""
+        if quoted:
+            return text
+        if text in CONSTANTS:
+            return CONSTANTS[text]
+        return json.loads(text) if self.has_numbers and NUMBER.fullmatch(text) and text[0] != "." else text
 
     def literal(self) -> tuple[str, bool]:
         """One value: a phrase, or all the words up to the next sign or keyword."""
@@ -97,8 +113,8 @@ class _Parser:
         return " ".join(words), False
 
 
-def _is(keywords: Collection[str], field: str | None, value: str, quoted: bool) -> Query:
-    if "*" in value and not quoted:
+def _is(keywords: Collection[str], field: str | None, value: Any, quoted: bool) -> Query:
+    if "*" in str(value) and not quoted:
         if value == "*":
             return {"exists": {"field": field}} if field else {"match_all": {}}
         # The products' own expression: from + to = is a range, and so digits and dots are escaped too.

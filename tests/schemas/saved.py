@@ -74,12 +74,13 @@ def keyword_sets(store: str) -> list[set[str]]:
 
 def search_body(it: Body, store: str, keywords: set[str]) -> Body:
     """What Discover sends for a saved search."""
-    return discover(to_query(source(it)["query"]["query"], keywords), it["attributes"]["sort"], store=store)
+    query = to_query(source(it)["query"]["query"], keywords, store=store)
+    return discover(query, it["attributes"]["sort"], store=store)
 
 
 def panel_body(it: Body, interval: str, keywords: set[str]) -> Body:
     """What a panel sends; *interval* is what `auto` comes to for the time that is looked at."""
-    ask = partial(to_query, keywords=keywords)
+    ask = partial(to_query, keywords=keywords, store="elasticsearch" if it["type"] == "lens" else "opensearch")
     query, buckets, metrics = (_lens if it["type"] == "lens" else _visualization)(it, ask)
     counted = {name: agg for name, agg in metrics.items() if agg is not None}
     aggs = counted

@@ -189,6 +189,22 @@ def test_kql_of_a_keyword_is_read_as_a_newer_kibana_reads_it():
     assert to_query("a: b", {"c"}) == {"match": {"a": "b"}}
 
 
+def test_kql_of_numbers_is_read_as_dashboards_reads_it():
+    """Numbers without quotes are numbers to OpenSearch Dashboards, however large; what begins with a zero is none."""
+    for text, value in (
+        ("a: 17", 17),
+        ("a: 9007199254741201", 9007199254741201),
+        ("a: 0012", "0012"),
+        ('a: "17"', "17"),
+    ):
+        (asked,) = to_query(text, store="opensearch").values()
+        assert asked == {"a": value}
+    assert to_query("a > 1.5", store="opensearch") == {"range": {"a": {"gt": 1.5}}}
+    assert to_query("a > 1.5 and b: true") == {
+        "bool": {"filter": [{"range": {"a": {"gt": "1.5"}}}, {"match": {"b": True}}]}
+    }
+
+
 # --- on the real stores ----------------------------------------------------------------------------------------------
 
 
