@@ -30,3 +30,9 @@ def test_every_row_has_a_proof_or_a_reason() -> None:
     for row in rows:
         _, _, proof, _ = row.split("|")
         assert "::" in proof or "does not apply: " in proof, row
+
+
+def test_all_eighty_are_there() -> None:
+    """The behaviours that were collected are numbered from 1 to 80, and each number stands in a row."""
+    brackets = re.findall(r"^\| [^|]*\(([\d, ]+)\) \|", TEXT, re.MULTILINE)
+    assert {int(number) for numbers in brackets for number in numbers.split(",")} == set(range(1, 81))

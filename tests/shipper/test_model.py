@@ -12,7 +12,7 @@ import gzip
 import json
 import os
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from shipper.core.enrich import Rules
-from tests.fakes import Part, World, append, line, say, until
+from tests.fakes import QUICK, Part, World, append, line, say, until
 
 BAD = b"this is no JSON %d\n"
 
@@ -325,10 +325,15 @@ class Way:
     finished: str
     watch: str
     wrap: bool
+    ordered: bool
 
 
 ways = st.builds(
-    Way, st.sampled_from(["keep", "delete", "archive"]), st.sampled_from(["poll", "inotify"]), st.booleans()
+    Way,
+    st.sampled_from(["keep", "delete", "archive"]),
+    st.sampled_from(["poll", "inotify"]),
+    st.booleans(),
+    st.booleans(),
 )
 
 
@@ -339,6 +344,7 @@ async def run(program: list[tuple[str, str, int]], *, folder: Path, way: Way) ->
         finished={"fate": way.finished, "archive": folder / "archive"},
         watch=way.watch,
         rules=Rules(wrap=way.wrap),
+        limits=replace(QUICK, ordered=way.ordered),
         max_open=50,
     )
     simulation = Simulation(world)
