@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from fnmatch import fnmatchcase
 
 from shipper.commands.lifecycle import unattended
 from shipper.commands.store import Finding, Json, Store, find_store, open_transport, post, put, table
 from shipper.commands.templates import (
     LIFECYCLE,
+    PROFILES,
     USUAL,
     Choices,
     bundle,
@@ -22,6 +24,9 @@ from shipper.commands.templates import (
 )
 from shipper.config import Settings
 
+_BRIEFLY = "filter_path=" + ",".join(
+    f"index_templates.{name}" for name in ("name", "index_template.index_patterns", "index_template.priority")
+)
 _KINDS = {"_component_template": "component template", "_index_template": "index template"}
 
 
@@ -70,12 +75,14 @@ async def survey(store: Store, profiles: Sequence[str], choices: Choices) -> lis
     findings: dict[str, Finding] = {}  # the profiles share components
     streams: list[Finding] = []
     there = "flat" not in profiles and await store.ask("GET", f"/_index_template/{template_name('flat')}")
+    templates = (await store.ask("GET", f"/_index_template?{_BRIEFLY}") or {}).get("index_templates", ())
     for profile in (*profiles, "flat") if there else profiles:
         parts = bundle(store.server.product, profile)
         for path, wanted in parts.items():
             if path not in findings:
                 findings[path] = await _part(store, path, wanted, choices)
         if profile != "jsonlog" or not (there or "flat" in profiles):
+            streams += _taken_over(templates, parts[f"/_index_template/{template_name(profile)}"])
             streams += [finding async for finding in _streams(store, profile, parts, choices)]
     return [*findings.values(), *streams]
 
@@ -131,6 +138,25 @@ async def _streams(store: Store, profile: str, parts: Json, choices: Choices) ->
                 "installed): stop the shipper, copy the index with _reindex (op_type create) to a name such as "
                 f"{plain.replace('.jsonlog', '_old.jsonlog')} or give it up, delete it, and start the shipper again",
             )
+
+
+def _taken_over(templates: Sequence[Json], ours: Json) -> list[Finding]:
+    """Name the templates of somebody else's that every new stream would come under, since they are stronger than ours."""
+    (pattern,) = ours["index_patterns"]
+    anybodys = pattern.replace("*", "any")
+    own = {template_name(profile) for profile in PROFILES}
+    return [
+        Finding(
+            f"streams {pattern}",
+            "blocked",
+            f"new ones would be under template {one['name']!r} (priority {one['index_template']['priority']}), not ours "
+            f"({ours['priority']}): lower its priority or its pattern",
+        )
+        for one in templates
+        if one["name"] not in own
+        and one["index_template"].get("priority", 0) > ours["priority"]
+        and any(fnmatchcase(anybodys, theirs) for theirs in one["index_template"]["index_patterns"])
+    ]
 
 
 async def _custom(store: Store, name: str, index: Json, choices: Choices) -> list[Json]:
