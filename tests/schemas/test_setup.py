@@ -248,6 +248,19 @@ def test_a_stream_under_another_template_is_explained(place):
 
 
 @pytest.mark.server
+def test_a_stronger_template_is_named_before_there_is_a_stream(place):
+    """A template of another team that every new stream would come under is named by setup and check, one of a single stream is not."""
+    other = {"index_patterns": ["logs-*-*"], "priority": 252, "data_stream": {}}
+    place.ask("PUT", "/_index_template/other", other)
+    for text, code in (place.setup(profiles=("jsonlog",)), place.check("jsonlog")):
+        assert (code, rows(text)["streams logs-*.jsonlog-*"][0]) == (1, "blocked")
+        assert "'other' (priority 252), not ours (251)" in text
+    for weaker in ({**other, "priority": 250}, {**other, "index_patterns": ["logs-one.jsonlog-*"]}):
+        place.ask("PUT", "/_index_template/other", weaker)
+        assert place.check("jsonlog")[1] == 0
+
+
+@pytest.mark.server
 @pytest.mark.parametrize(
     ("kind", "lifecycle", "what"), [("elasticsearch", "ilm:30d", "ILM"), ("opensearch", "30d", "ISM")]
 )
