@@ -1,4 +1,4 @@
-"""Kill the shipper at random, as often as one likes: `python -m tests.crash --store opensearch --kills 200`."""
+"""Kill the shipper at random, as often as one likes: `python -m tests.crash --store opensearch --kills 200 -- --ordered`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ def main() -> int:
     parser.add_argument("--store", choices=servers.KINDS, default="opensearch")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
+    parser.add_argument("options", nargs="*", help="more for `shipper run`")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="shipper-crash-"))
     with servers.start(options.store) as store:
-        chaos = Chaos(store, folder, f"t{secrets.token_hex(4)}", options.seed, lambda text: print(text, flush=True))
+        chaos = Chaos(store, folder, f"t{secrets.token_hex(4)}", options.seed)
+        chaos.say, chaos.options = lambda text: print(text, flush=True), tuple(options.options)
         try:
             chaos.run(options.kills)
         except AssertionError as exc:

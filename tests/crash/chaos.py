@@ -10,6 +10,7 @@ meanwhile. The writers are gentle (some 150 records a second), so that the compa
 
 from __future__ import annotations
 
+import json
 import random
 import signal
 import subprocess
@@ -68,6 +69,7 @@ class Chaos:
         service: Names the streams.
         seed: The same seed gives the same order of events, not the same moments.
         say: Takes lines of progress.
+        options: More of the shipper's command line.
     """
 
     store: Server
@@ -75,6 +77,7 @@ class Chaos:
     service: str
     seed: int
     say: Any = print
+    options: tuple[str, ...] = ()
     kills: int = 0
     restarts: int = 0
     rollovers: int = 0
@@ -153,7 +156,7 @@ class Chaos:
     def _ship(self, *more: str) -> Program:
         return fakes.start(
             self.folder / "shipper.log", "run", "--path", str(self.logs / "*.jsonl"), "--path", str(self.logs / "app.log*"),
-            "--to", self.store.url, "--state", str(self.folder / "state"), "--finished", "delete", *more
+            "--to", self.store.url, "--state", str(self.folder / "state"), "--finished", "delete", *self.options, *more
         )  # fmt: skip
 
     def _something(self, dice: random.Random) -> None:
@@ -207,7 +210,18 @@ class Chaos:
         assert not dead.exists() or not dead.read_text(), dead.read_text()[:2000]
         assert (lost, doubled) == (0, 0), figures
         assert counts == sorted(written)
+        self._verify(sum(len(numbers) for run, numbers in runs.items() if run != "foreign"))
         return figures
+
+    def _verify(self, records: int) -> None:
+        """Ask `shipper verify` the same: it finds every record of ours, none missing and none there twice."""
+        program = fakes.start(
+            self.folder / "verify.json", "verify", "--json", "--to", self.store.url, "--index", self.streams,
+            "--path", str(self.logs / "*.jsonl"), "--state", str(self.folder / "state"),
+        )  # fmt: skip
+        assert program.wait(240) == 0, program.said
+        answer = json.loads(program.said)
+        assert (answer["whole"], sum(run["records"] for run in answer["runs"])) == (True, records)
 
     def _hits(self) -> list[Any]:
         hits: list[Any] = []
