@@ -25,10 +25,17 @@ FIXTURES = {*servers.KINDS, "store", "empty_store"}
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark every test that uses a server, so that `-m 'not server'` leaves them out."""
     for item in items:
-        if FIXTURES.intersection(getattr(item, "fixturenames", ())):
+        if _uses_a_server(item):
             item.add_marker(pytest.mark.server)
             if item.get_closest_marker("timeout") is None:
                 item.add_marker(pytest.mark.timeout(TIMEOUT_S))
+
+
+def _uses_a_server(item: pytest.Item) -> bool:
+    """Tell our fixtures from others of the same names, and from plain parameters that are called so."""
+    found = getattr(item, "_fixtureinfo", None)
+    known = {} if found is None else found.name2fixturedefs
+    return any(known[name][-1].func.__module__ == __name__ for name in FIXTURES.intersection(known))
 
 
 @pytest.fixture(scope="session")
