@@ -276,7 +276,7 @@ class Delivery:
 
 
 def _refuse(piece: Piece, outcome: Outcome) -> Refused:
-    line = piece.lines[0] if piece.original is None else piece.original
+    line = piece.record(0) if piece.original is None else piece.original
     return Refused(piece.source, piece.first, line, outcome.reason, outcome.status, mark=piece.mark)
 
 
@@ -288,6 +288,6 @@ def _can_be_less(pieces: tuple[Piece, ...]) -> bool:
 def _as_piece(refused: Refused) -> Piece:
     """Give a refused record back as it was sent."""
     if refused.sent is None:
-        return Piece(refused.source, refused.line, [refused.data], len(refused.data) + 1, mark=refused.mark)
+        return Piece(refused.source, refused.line, [refused.data + b"\n"], len(refused.data) + 1, mark=refused.mark)
     line = refused.sent
-    return Piece(refused.source, refused.line, [line], len(line) + 1, Fate.RESCUED, refused.mark, original=refused.data)
+    return Piece(refused.source, refused.line, [line + b"\n"], len(line) + 1, Fate.RESCUED, refused.mark, original=refused.data)

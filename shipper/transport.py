@@ -13,12 +13,15 @@ import socket
 import ssl
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 # Where rich and click are installed httpx brings its own command line along, a quarter of the time in which we start.
 _modules: dict[str, Any] = sys.modules
@@ -39,6 +42,7 @@ _USER_AGENT = "jsonlog-shipper"
 _COMPRESS_FROM = 1024  # bytes; below it the header costs more than compression saves
 _CONNECT_S = 10.0
 _MAX_ANSWER = 64 * 1024 * 1024
+_WITH_BODY = ("POST", "PUT", "PATCH")  # some servers want to be told that there is none
 _GATEWAY = (502, 503, 504)  # said by, or for, a host that cannot serve now
 
 
@@ -92,6 +96,7 @@ class Transport:
         self._hosts = Hosts(urls if security.credentials is None else tuple(map(without_user, urls)))
         self.compression = compression
         self._timeout_s = timeout_s
+        self._timeout = httpx.Timeout(timeout_s, connect=min(_CONNECT_S, timeout_s)).as_dict()
         self._transport = transport
         self._security = security
         self._context: ssl.SSLContext | bool = False
@@ -174,7 +179,7 @@ class Transport:
 
     async def _send_to(self, url: str, request: Request | Callable[[], Request]) -> Response:
         idle = self._idle.setdefault(url, [])
-        connection = idle.pop() if idle else _Connection(self._new_client(), url)
+        connection = idle.pop() if idle else _Connection(self._new_transport(url), url)
         work = asyncio.get_running_loop().run_in_executor(self._threads, self._send, connection, request)
         try:
             async with asyncio.timeout(self._timeout_s):  # of the whole request: the client's own holds for each read
@@ -189,55 +194,50 @@ class Transport:
         idle.append(connection)
         return response
 
-    def _new_client(self) -> httpx.Client:
-        return httpx.Client(
-            timeout=httpx.Timeout(self._timeout_s, connect=min(_CONNECT_S, self._timeout_s)),
-            limits=httpx.Limits(max_connections=1),
-            headers={"user-agent": _USER_AGENT},
-            transport=self._transport,
-            follow_redirects=False,
-            verify=self._context,
-            proxy=self._security.proxy,
-        )
+    def _new_transport(self, url: str) -> httpx.BaseTransport:
+        """Make what has one connection. Not a client, whose cookies, redirects and hooks take twice the time of the request itself."""
+        if self._transport is not None:
+            return self._transport
+        proxy = self._security.proxy or _proxy_for(url)
+        return httpx.HTTPTransport(verify=self._context, limits=httpx.Limits(max_connections=1), proxy=proxy)
 
     def _send(self, connection: _Connection, request: Request | Callable[[], Request]) -> Response:
         if not isinstance(request, Request):
             request = request()
-        body, headers = _Body(request.parts or (request.body,)), dict(request.headers)
+        url = _target(connection.url, request.path)
+        headers = {"host": url.netloc.decode(), "user-agent": _USER_AGENT, "accept": "*/*", **dict(request.headers)}
+        body = _Body(request.parts or (request.body,))
         if self._compress is not None and body.size >= _COMPRESS_FROM:
             body = _Body(self._compress(body.parts))
             headers["content-encoding"] = self._compression
-        if body.size:
+        if self._compress is not None:
+            headers["accept-encoding"] = "gzip"
+        if body.size or request.method in _WITH_BODY:
             headers["content-length"] = str(body.size)
         if self._security.credentials is not None:
             headers[self._security.credentials.name] = self._security.credentials.header()
+        elif url.userinfo:
+            headers["authorization"] = f"Basic {b64encode(f'{url.username}:{url.password}'.encode()).decode()}"
         shown = hide_password(connection.url)
+        extensions = {"timeout": self._timeout, "trace": connection.trace}
+        asked = httpx.Request(request.method, url, headers=headers, stream=body, extensions=extensions)
         try:
-            with connection.client.stream(
-                request.method,
-                _target(connection.url, request),
-                content=body if body.size else None,
-                headers=headers,
-                extensions={"trace": connection.trace},
-            ) as answer:
+            with closing(connection.transport.handle_request(asked)) as answer:
                 content = _read(answer, shown)
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError, ValueError) as exc:
             raise _failure(exc, shown) from exc
         if body.size and not body.sent and 200 <= answer.status_code < 300:
             raise SinkUnavailable(f"{shown}: HTTP {answer.status_code} came before the request was sent to its end")
         response = Response(answer.status_code, content, {k.lower(): value for k, value in answer.headers.items()})
-        # The request hangs in reference cycles: let go of its body now, not at the next collection of cycles.
-        body.parts = ()
-        answer.request.stream = httpx.ByteStream(b"")
-        answer.request.__dict__.pop("_content", None)
+        body.parts = ()  # the request hangs in reference cycles: let go of its body now, not at the next collection of cycles
         return response
 
 
 class _Connection:
-    """A client with one connection, and the socket under it, by which another thread can end a request."""
+    """A transport with one connection, and the socket under it, by which another thread can end a request."""
 
-    def __init__(self, client: httpx.Client, url: str) -> None:
-        self.client = client
+    def __init__(self, transport: httpx.BaseTransport, url: str) -> None:
+        self.transport = transport
         self.url = url
         self._socket: socket.socket | None = None
 
@@ -247,10 +247,10 @@ class _Connection:
             self._socket = info["return_value"].get_extra_info("socket")
 
     def close(self, done: asyncio.Future[Response] | None = None) -> None:
-        """Close the client, now or when its last request has come to an end."""
+        """Close the connection, now or when its last request has come to an end."""
         if done is not None and not done.cancelled():
             done.exception()  # nobody else asks for it
-        self.client.close()
+        self.transport.close()
 
     def cut(self) -> None:
         """End what the connection is about, at once."""
@@ -291,10 +291,20 @@ def _squeeze(stream: Any, parts: Iterable[bytes]) -> tuple[bytes, ...]:
     return (*map(stream.compress, parts), stream.flush())
 
 
-def _target(url: str, request: Request) -> str:
-    if request.path:
-        return url.rstrip("/") + request.path
-    return url if urlsplit(url).path else url + "/"
+@lru_cache(64)  # taking a URL apart takes as long as sending a small request
+def _target(url: str, path: str) -> httpx.URL:
+    if path:
+        return httpx.URL(url.rstrip("/") + path)
+    return httpx.URL(url if urlsplit(url).path else url + "/")
+
+
+def _proxy_for(url: str) -> str | None:
+    """Find the proxy that the environment names for a URL, as curl does: `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` and so on."""
+    parts, proxies = urlsplit(url), getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def _read(answer: httpx.Response, shown: str) -> bytes:

@@ -115,21 +115,20 @@ def _with_actions(piece: Piece) -> list[bytes]:
     Put an action line before every line of a piece.
 
     No Python runs per line: the last three digits of the line numbers come ready from a table, and what stands before them
-    is the same for 4,096 lines. Every line is followed by the newline and the action of the next one.
+    is the same for 4,096 lines.
     """
     action = f'{{"create":{{"_index":"{piece.source.target}","_id":"{piece.source.key}{piece.mark}-'.encode()
     result: list[bytes] = []
-    done, count = 0, len(piece.lines)
+    lines = list(piece.lines)
+    done, count = 0, len(lines)
     while done < count:
         high, low = divmod(piece.first + done, _TABLE)
         size = min(count - done, _TABLE - low)
-        block = [b"\n%b%x" % (action, high) if high else b"\n" + action] * (3 * size)
+        block = [b"%b%x" % (action, high) if high else action] * (3 * size)
         block[1::3] = (_PADDED if high else _PLAIN)[low : low + size]
-        block[2::3] = piece.lines[done : done + size]
+        block[2::3] = lines[done : done + size]
         result += block
         done += size
-    result[0] = result[0][1:]
-    result.append(b"\n")
     return result
 
 
@@ -268,11 +267,11 @@ def _refuse(piece: Piece, position: int, result: _Result) -> Refused:
     return Refused(
         piece.source,
         piece.first + position,
-        piece.lines[position] if piece.original is None else piece.original,
+        piece.record(position) if piece.original is None else piece.original,
         str(result.error or f"HTTP {result.status}"),
         result.status,
         mark=piece.mark,
-        sent=None if piece.original is None else piece.lines[position],
+        sent=None if piece.original is None else piece.record(position),
     )
 
 

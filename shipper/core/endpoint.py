@@ -99,7 +99,7 @@ def _partial(pieces: Sequence[Piece], response: Response) -> Outcome:
         return Outcome(taken(pieces))
     reason = f"the receiver has refused {rejected} of {count_lines(pieces)} records: {partial.message[:500]}"
     refused = tuple(
-        Refused(piece.source, piece.first + index, bytes(line), reason, response.status)
+        Refused(piece.source, piece.first + index, line[:-1], reason, response.status)
         for piece in pieces
         for index, line in enumerate(piece.lines)
     )

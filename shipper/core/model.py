@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
+from io import BytesIO
+from typing import overload
 
 TAIL_BYTES = 64
 """How much of a file before an offset is remembered, to notice when it was rewritten."""
@@ -89,6 +91,50 @@ class Ended:
     lines: int
 
 
+class Lines(Sequence[bytes]):
+    """
+    Lines, each with its newline, in one block of memory: they are taken apart only by whoever looks at one of them.
+
+    A list of them would take a third more memory, most of it for as long as a request is under way, and what sends them as they
+    are would have to put them together again.
+
+    Args:
+        data: The lines; each ends with a newline.
+        count: How many they are.
+    """
+
+    __slots__ = ("_apart", "_count", "data")
+
+    def __init__(self, data: bytes, count: int) -> None:
+        self.data = data
+        self._count = count
+        self._apart: list[bytes] | None = None
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(BytesIO(self.data))
+
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if self._apart is None:  # where one line is looked at, most of them are
+            self._apart = list(self)
+        return self._apart[index]
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Lines) and self.data == other.data
+
+    def __hash__(self) -> int:
+        return hash(self.data)
+
+    def __repr__(self) -> str:
+        return repr(list(self))
+
+
 @dataclass(frozen=True, slots=True)
 class Piece:
     """
@@ -97,7 +143,7 @@ class Piece:
     Args:
         source: The file.
         first: The number of the first line.
-        lines: What is sent.
+        lines: What is sent, each with its newline.
         size: Their bytes.
         fate: What they count as once the store has taken them.
         mark: Stands between key and number in their ids, where other records have the plain ones.
@@ -115,9 +161,18 @@ class Piece:
     original: bytes | None = None
 
     def sub(self, start: int, stop: int) -> Piece:
-        """Take the lines from *start* up to *stop*."""
+        """Take the lines from *start* up to *stop*, with all that is known of them."""
         lines = self.lines[start:stop]
-        return Piece(self.source, self.first + start, lines, sum(map(len, lines)) + len(lines), self.fate)
+        return replace(self, first=self.first + start, lines=lines, size=sum(map(len, lines)))
+
+    @property
+    def data(self) -> bytes:
+        """All lines, one after the other."""
+        return self.lines.data if isinstance(self.lines, Lines) else b"".join(self.lines)
+
+    def record(self, index: int) -> bytes:
+        """One line, without its newline."""
+        return self.lines[index][:-1]
 
 
 def line_id(piece: Piece, index: int) -> str:

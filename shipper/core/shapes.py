@@ -111,12 +111,12 @@ def nanoseconds(timestamp: Any) -> int:
 def _lines(pieces: Sequence[Piece]) -> Iterator[tuple[Piece, bytes, _Record]]:
     for piece in pieces:
         for line in piece.lines:
-            yield piece, bytes(line), read_facts(bytes(line))
+            yield piece, line[:-1], read_facts(line)
 
 
 def as_they_are(pieces: Sequence[Piece]) -> tuple[bytes, ...]:
     """Lines, each with its newline."""
-    return in_parts(pieces, lambda piece: [b"\n".join(piece.lines), b"\n"])
+    return in_parts(pieces, lambda piece: [piece.data])
 
 
 def as_array(pieces: Sequence[Piece]) -> tuple[bytes, ...]:
@@ -127,7 +127,7 @@ def as_array(pieces: Sequence[Piece]) -> tuple[bytes, ...]:
 
 def as_one(pieces: Sequence[Piece]) -> tuple[bytes, ...]:
     """A single record."""
-    return (pieces[0].lines[0],)
+    return (pieces[0].record(0),)
 
 
 def as_loki(pieces: Sequence[Piece]) -> tuple[bytes, ...]:

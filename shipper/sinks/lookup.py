@@ -232,4 +232,4 @@ def _under_new_id(piece: Piece) -> Piece:
 
 
 def _original(piece: Piece) -> bytes:
-    return piece.lines[0] if piece.original is None else piece.original
+    return piece.record(0) if piece.original is None else piece.original

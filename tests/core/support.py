@@ -21,7 +21,8 @@ def checked(data: bytes, rules: Rules = STRICT, *, offset: int = 0, line: int = 
 
 def piece(*lines: bytes, first: int = 0, key: str = "k") -> Piece:
     source = Source(key, "logs-a.jsonlog-b", "/f")
-    return Piece(source, first, list(lines), sum(map(len, lines)) + len(lines))
+    whole = [line + b"\n" for line in lines]
+    return Piece(source, first, whole, sum(map(len, whole)))
 
 
 @st.composite

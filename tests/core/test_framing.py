@@ -33,7 +33,8 @@ def content(of: Checked) -> dict[int, tuple[str, bytes]]:
     for piece in of.pieces:
         for number, line in enumerate(piece.lines, piece.first):
             assert number not in found
-            found[number] = ("good", line)
+            assert line.count(b"\n") == line.endswith(b"\n") == 1
+            found[number] = ("good", line[:-1])
     for refused in of.bad:
         assert refused.line not in found
         found[refused.line] = ("bad", refused.data)
@@ -41,7 +42,7 @@ def content(of: Checked) -> dict[int, tuple[str, bytes]]:
 
 
 def slowly(data: bytes, rules: Rules = STRICT, *, source: Source = SOURCE) -> Checked:
-    lines = data.removesuffix(b"\n").split(b"\n")
+    lines = [line + b"\n" for line in data.removesuffix(b"\n").split(b"\n")]
     return framing._check_each(checked(data, source=source).chunk, lines, rules, AT)
 
 
@@ -123,17 +124,17 @@ def test_a_bad_line_says_what_is_wrong_and_spares_its_neighbours(line: bytes, re
     (refused,) = taken.bad
     assert reason in refused.reason
     assert (refused.line, refused.offset, refused.data) == (4, 13, line)
-    assert [(p.first, list(p.lines)) for p in taken.pieces] == [(3, [b"{}"]), (5, [b"{}"])]
+    assert [(p.first, list(p.lines)) for p in taken.pieces] == [(3, [b"{}\n"]), (5, [b"{}\n"])]
 
 
 def test_duplicate_keys_are_the_stores_business() -> None:
     """A line with a key twice is sent as it is."""
-    assert checked(b'{"a":1,"a":2}\n').pieces[0].lines[0] == b'{"a":1,"a":2}'
+    assert checked(b'{"a":1,"a":2}\n').pieces[0].record(0) == b'{"a":1,"a":2}'
 
 
 def test_a_byte_order_mark_is_taken_only_at_the_start() -> None:
     """A BOM before the first line of a file is left out; elsewhere it makes a line bad."""
-    assert checked(b"\xef\xbb\xbf{}\n").pieces[0].lines[0] == b"{}"
+    assert checked(b"\xef\xbb\xbf{}\n").pieces[0].record(0) == b"{}"
     assert checked(b"\xef\xbb\xbf{}\n", offset=5).bad
 
 
@@ -152,10 +153,10 @@ def test_whole_lines_ends_at_the_last_newline(data: bytes) -> None:
 
 
 def test_pieces_can_be_cut() -> None:
-    """A part of a piece has its lines' numbers and bytes."""
-    piece = Piece(SOURCE, 5, [b"a", b"bc", b"d"], 7)
+    """A part of a piece has its lines' numbers and bytes, and all that is known of the piece: above all that it may be in the store."""
+    piece = Piece(SOURCE, 5, [b"a\n", b"bc\n", b"d\n"], 7, Fate.WRAPPED, "~1", "logs-000001", b"A")
     cut = piece.sub(1, 3)
-    assert (cut.first, list(cut.lines)) == (6, [b"bc", b"d"])
+    assert cut == Piece(SOURCE, 6, [b"bc\n", b"d\n"], 5, Fate.WRAPPED, "~1", "logs-000001", b"A")
 
 
 def records(data: bytes, rules: Rules = WRAPPING, *, source: Source = FOREIGN, offset: int = 0) -> list[dict]:
@@ -424,10 +425,10 @@ def test_an_over_long_line_is_cut_into_a_record() -> None:
 def test_a_line_that_is_read_again_is_the_same_record(line: bytes) -> None:
     """A record is known again although it was read at another time, under another name of its file; another line is not."""
     renamed = replace(FOREIGN, path="/var/log/app.log.1")
-    first = checked(line + b"\n", WRAPPING, source=FOREIGN).pieces[0].lines[0]
-    again = check(renamed, Position(), line + b"\n", WRAPPING, at="2027-01-01T00:00:00.000Z").pieces[0].lines[0]
+    first = checked(line + b"\n", WRAPPING, source=FOREIGN).pieces[0].record(0)
+    again = check(renamed, Position(), line + b"\n", WRAPPING, at="2027-01-01T00:00:00.000Z").pieces[0].record(0)
     assert first != again
     assert is_same(first, again)
-    other = checked(line.replace(b"a", b"b") + b" \n", WRAPPING, source=FOREIGN).pieces[0].lines[0]
+    other = checked(line.replace(b"a", b"b") + b" \n", WRAPPING, source=FOREIGN).pieces[0].record(0)
     assert b"a" not in line or not is_same(first, other)
     assert not is_same(first, first.replace(b"2026", b"2025")) or b"shipper." in first

@@ -20,7 +20,7 @@ ENDPOINT = Endpoint()
 def test_the_header_names_the_lines_of_the_body(given_pieces: tuple[Piece, ...]) -> None:
     """An endpoint that reads the header by the design document gets each line's id, in the order of the body."""
     request = encode(ENDPOINT, given_pieces)
-    assert b"".join(request.parts).split(b"\n") == [*(x for p in given_pieces for x in p.lines), b""]
+    assert b"".join(request.parts).split(b"\n") == [*(x[:-1] for p in given_pieces for x in p.lines), b""]
     assert header_ids(dict(request.headers)[LINES_HEADER]) == ids(given_pieces)
 
 
