@@ -463,6 +463,7 @@ def main() -> None:
     parser.add_argument("--to", default="")
     parser.add_argument("--data", default="")
     options = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # modules are compiled once, as where the package is installed
     if options.command == "floor":
         floor(options.to, options.data)
     else:

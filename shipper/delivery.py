@@ -290,4 +290,6 @@ def _as_piece(refused: Refused) -> Piece:
     if refused.sent is None:
         return Piece(refused.source, refused.line, [refused.data + b"\n"], len(refused.data) + 1, mark=refused.mark)
     line = refused.sent
-    return Piece(refused.source, refused.line, [line + b"\n"], len(line) + 1, Fate.RESCUED, refused.mark, original=refused.data)
+    return Piece(
+        refused.source, refused.line, [line + b"\n"], len(line) + 1, Fate.RESCUED, refused.mark, original=refused.data
+    )

@@ -7,7 +7,8 @@ Everything that happens, as one frozen value each. The console and the tests lis
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from shipper.core.accounting import Ledger, Tally
 from shipper.core.model import Advice, Batch, Fate
@@ -25,8 +26,7 @@ _ENDINGS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Started:
+class Started(Struct, frozen=True):
     """The shipper runs."""
 
     paths: tuple[str, ...]
@@ -37,8 +37,7 @@ class Started:
         return f"shipping {', '.join(self.paths)} to {self.to} (state in {self.state})"
 
 
-@dataclass(frozen=True, slots=True)
-class Listening:
+class Listening(Struct, frozen=True):
     """Metrics, health and readiness are served."""
 
     url: str
@@ -47,8 +46,7 @@ class Listening:
         return f"metrics at {self.url}/metrics, also /healthz and /readyz"
 
 
-@dataclass(frozen=True, slots=True)
-class Reloading:
+class Reloading(Struct, frozen=True):
     """A signal asked for the settings to be read again; *problem* says why they are not taken over."""
 
     problem: str = ""
@@ -59,8 +57,7 @@ class Reloading:
         return "reading the settings again; what is not acknowledged is sent again under the same ids"
 
 
-@dataclass(frozen=True, slots=True)
-class TimedOut:
+class TimedOut(Struct, frozen=True):
     """`--once` was given a time, and it was too short."""
 
     timeout_s: float
@@ -70,8 +67,7 @@ class TimedOut:
         return f"not done after {self.timeout_s:g} s{': ' + self.why if self.why else ''}"
 
 
-@dataclass(frozen=True, slots=True)
-class SinkFound:
+class SinkFound(Struct, frozen=True):
     """What stands behind the URL is known now."""
 
     kind: str
@@ -80,8 +76,7 @@ class SinkFound:
         return f"the sink is {self.kind}"
 
 
-@dataclass(frozen=True, slots=True)
-class NoFolderYet:
+class NoFolderYet(Struct, frozen=True):
     """The folder of the files is not there, which is fine when the application has not started yet."""
 
     folder: str
@@ -90,8 +85,7 @@ class NoFolderYet:
         return f"the folder {self.folder} does not exist yet; waiting for it (check --path if it should)"
 
 
-@dataclass(frozen=True, slots=True)
-class NotStarted:
+class NotStarted(Struct, frozen=True):
     """A signal came before anything could be shipped."""
 
     why: str
@@ -100,24 +94,21 @@ class NotStarted:
         return f"stopped before anything was shipped: {self.why}; what there is waits in the files"
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkRead:
+class ChunkRead(Struct, frozen=True):
     """Lines were read, as many as there are newlines; they are in flight until they are settled."""
 
     lines: int
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(Struct, frozen=True):
     """One request has come to its end: with a status, or without an answer (0); and what is to be done with what is left."""
 
     status: int
     advice: Advice
 
 
-@dataclass(frozen=True, slots=True)
-class Settled:
+class Settled(Struct, frozen=True):
     """
     The lines of a batch have all ended; the checkpoint may pass them.
 
@@ -137,7 +128,7 @@ class Settled:
 def settled(batch: Batch, ledger: Ledger) -> Settled:
     """Build the event of a batch that is done."""
     chunks = [checked.chunk for checked in batch.chunks]
-    firsts = ((checked.pieces[0].lines[0], checked.chunk.lines) for checked in batch.chunks if checked.pieces)
+    firsts = ((checked.pieces[0].record(0), checked.chunk.lines) for checked in batch.chunks if checked.pieces)
     times = ((written_at(first), lines) for first, lines in firsts)
     return Settled(
         ledger.total,
@@ -147,15 +138,13 @@ def settled(batch: Batch, ledger: Ledger) -> Settled:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Committed:
+class Committed(Struct, frozen=True):
     """The checkpoint has passed what was settled."""
 
     files: int
 
 
-@dataclass(frozen=True, slots=True)
-class DeadLettered:
+class DeadLettered(Struct, frozen=True):
     """Records were put aside, since they can never be delivered as they are."""
 
     count: int
@@ -169,8 +158,7 @@ class DeadLettered:
         return f"{self.path} line {self.line + 1}{more} cannot be shipped: {self.reason}; kept in {self.file}"
 
 
-@dataclass(frozen=True, slots=True)
-class Rescued:
+class Rescued(Struct, frozen=True):
     """The mapping refuses a part of a record; it is delivered with that part as text. Said once per stream and field."""
 
     path: str
@@ -184,8 +172,7 @@ class Rescued:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class LookupsForbidden:
+class LookupsForbidden(Struct, frozen=True):
     """The store does not let us look for records. Said once."""
 
     why: str
@@ -197,8 +184,7 @@ class LookupsForbidden:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SameIdTwice:
+class SameIdTwice(Struct, frozen=True):
     """Another record has the id of a line; the line is delivered under a new one."""
 
     path: str
@@ -212,8 +198,7 @@ class SameIdTwice:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTwice:
+class StoredTwice(Struct, frozen=True):
     """Second copies arose around a rollover and could not be removed."""
 
     count: int
@@ -226,8 +211,7 @@ class StoredTwice:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SinkFailed:
+class SinkFailed(Struct, frozen=True):
     """The sink does not take what is sent. Said once until it does again."""
 
     reason: str
@@ -238,8 +222,7 @@ class SinkFailed:
         return f"the sink {what}: {self.reason}; nothing is lost, trying again"
 
 
-@dataclass(frozen=True, slots=True)
-class StateFailed:
+class StateFailed(Struct, frozen=True):
     """*what*, checkpoint or dead letters, cannot be written. Said once until it can."""
 
     what: str
@@ -249,8 +232,7 @@ class StateFailed:
         return f"{self.reason}; nothing is passed over, trying again"
 
 
-@dataclass(frozen=True, slots=True)
-class StateRecovered:
+class StateRecovered(Struct, frozen=True):
     """*what* can be written again."""
 
     what: str
@@ -259,16 +241,14 @@ class StateRecovered:
         return f"the {self.what} can be written again"
 
 
-@dataclass(frozen=True, slots=True)
-class SinkRecovered:
+class SinkRecovered(Struct, frozen=True):
     """The sink takes records again."""
 
     def __str__(self) -> str:
         return "the sink takes records again"
 
 
-@dataclass(frozen=True, slots=True)
-class TemplateInstalled:
+class TemplateInstalled(Struct, frozen=True):
     """Template or stream was not there and has been made."""
 
     what: str
@@ -277,8 +257,7 @@ class TemplateInstalled:
         return f"installed {self.what}"
 
 
-@dataclass(frozen=True, slots=True)
-class Draining:
+class Draining(Struct, frozen=True):
     """A signal asked the shipper to stop."""
 
     deadline_s: float
@@ -287,8 +266,7 @@ class Draining:
         return f"stopping: shipping what is left, for {self.deadline_s:g} s at most (a second signal stops at once)"
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(Struct, frozen=True):
     """The last word: how the lines of this run have ended, and how many bytes are not acknowledged."""
 
     tally: Tally

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 
-@dataclass(frozen=True, slots=True)
-class WatchingFailed:
+class WatchingFailed(Struct, frozen=True):
     """The kernel cannot tell what changes."""
 
     reason: str
@@ -17,8 +17,7 @@ class WatchingFailed:
         return f"cannot watch the folders ({self.reason}): looking again and again in place of that"
 
 
-@dataclass(frozen=True, slots=True)
-class FileLost:
+class FileLost(Struct, frozen=True):
     """A file was deleted before all of it was read, and cannot be read on."""
 
     path: str
@@ -29,8 +28,7 @@ class FileLost:
         return f"{self.path} was deleted with {self.left} bytes that were not read: {self.reason}"
 
 
-@dataclass(frozen=True, slots=True)
-class FileGone:
+class FileGone(Struct, frozen=True):
     """No name leads to a file any more, and not all of it has been read yet."""
 
     path: str
@@ -40,8 +38,7 @@ class FileGone:
         return f"{self.path} was deleted or moved away with {self.left} bytes that are not read yet; they are read from the open file"
 
 
-@dataclass(frozen=True, slots=True)
-class NothingMatches:
+class NothingMatches(Struct, frozen=True):
     """No file matches a pattern, which is fine when the application has not started yet."""
 
     pattern: str
@@ -50,16 +47,14 @@ class NothingMatches:
         return f"no file matches {self.pattern} (check --path if there should be some)"
 
 
-@dataclass(frozen=True, slots=True)
-class FileFound:
+class FileFound(Struct, frozen=True):
     """A file is followed from now on."""
 
     path: str
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class FileUnreadable:
+class FileUnreadable(Struct, frozen=True):
     """A file cannot be read. Said once per file and reason; tried again."""
 
     path: str
@@ -70,8 +65,7 @@ class FileUnreadable:
         return f"cannot read {self.path}: {self.reason}; it is tried again{hint}"
 
 
-@dataclass(frozen=True, slots=True)
-class FileTruncated:
+class FileTruncated(Struct, frozen=True):
     """A foreign file is shorter than what was read of it, or holds other bytes: it is read anew from its start."""
 
     path: str
@@ -80,15 +74,13 @@ class FileTruncated:
         return f"{self.path} was truncated or rewritten; it is read from its start"
 
 
-@dataclass(frozen=True, slots=True)
-class FileDeleted:
+class FileDeleted(Struct, frozen=True):
     """A finished part was deleted, or moved to the archive, since everything in it is acknowledged."""
 
     path: str
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveFailed:
+class ArchiveFailed(Struct, frozen=True):
     """A finished part cannot be archived; it stays where it is."""
 
     folder: str

@@ -86,7 +86,9 @@ def run(
     reload_checked = (lambda: _check(reload())) if reload is not None else None
     use_one_arena()
     gc.collect()
-    gc.set_threshold(50_000, 20, 20)
+    gc.set_threshold(
+        50_000, 20, 20
+    )  # each look at all objects costs as much as some requests; bodies are let go of by hand
     gc.freeze()  # what the imports made stays: no need to look at it again and again
     while True:
         _check(settings)

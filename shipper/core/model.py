@@ -121,6 +121,8 @@ class Lines(Sequence[bytes]):
     @overload
     def __getitem__(self, index: slice) -> list[bytes]: ...
     def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
+        if index == 0 and self._apart is None:
+            return self.data[: self.data.find(b"\n") + 1]
         if self._apart is None:  # where one line is looked at, most of them are
             self._apart = list(self)
         return self._apart[index]

@@ -57,7 +57,9 @@ class Rescuer:
             if line is None:
                 left.append(one)
                 continue
-            again.append(Piece(one.source, one.line, [line + b"\n"], len(line) + 1, Fate.RESCUED, one.mark, None, one.data))
+            again.append(
+                Piece(one.source, one.line, [line + b"\n"], len(line) + 1, Fate.RESCUED, one.mark, None, one.data)
+            )
             self._say(one)
         return Outcome(refused=tuple(left), again=tuple(again))
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shipper.core import framing
 from shipper.core.enrich import Rules
 from shipper.core.framing import check, check_cut, whole_lines
-from shipper.core.model import Checked, Chunk, Fate, Piece, Position, Source
+from shipper.core.model import Checked, Chunk, Fate, Lines, Piece, Position, Source
 from shipper.core.rescue import is_same
 from tests.core.support import AT, SOURCE, STRICT, checked
 
@@ -157,6 +157,19 @@ def test_pieces_can_be_cut() -> None:
     piece = Piece(SOURCE, 5, [b"a\n", b"bc\n", b"d\n"], 7, Fate.WRAPPED, "~1", "logs-000001", b"A")
     cut = piece.sub(1, 3)
     assert cut == Piece(SOURCE, 6, [b"bc\n", b"d\n"], 5, Fate.WRAPPED, "~1", "logs-000001", b"A")
+
+
+@given(st.lists(st.sampled_from([b"{}", b'{"a":1}']), min_size=1, max_size=5), st.data())
+def test_lines_in_one_block_are_like_a_list(bare: list[bytes], draw: st.DataObject) -> None:
+    """Lines that are taken apart late are the same, in whatever order one looks at them."""
+    listed = [line + b"\n" for line in bare]
+    index = st.integers(-len(bare), len(bare) - 1)
+    asked = draw.draw(st.lists(index | st.builds(slice, index, index), max_size=4))
+    lines = Lines(b"".join(listed), len(listed))
+    assert [lines[one] for one in asked] == [listed[one] for one in asked]
+    assert (list(lines), len(lines)) == (listed, len(listed))
+    assert Piece(SOURCE, 0, lines, 1).data == Piece(SOURCE, 0, listed, 1).data
+    assert Piece(SOURCE, 0, lines, 1).record(0) == bare[0]
 
 
 def records(data: bytes, rules: Rules = WRAPPING, *, source: Source = FOREIGN, offset: int = 0) -> list[dict]:

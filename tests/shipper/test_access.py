@@ -204,6 +204,17 @@ def test_a_proxy() -> None:
         assert [path for _, path, _ in proxy.seen] == ["http://store.invalid:9200/es/x"]
 
 
+def test_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy that the environment names is used, but not for hosts it excludes."""
+    with serve() as proxy, serve() as store:
+        monkeypatch.setenv("HTTP_PROXY", f"127.0.0.1:{proxy.port}")
+        ask(Settings(to="http://store.invalid:9200/es"))
+        assert [path for _, path, _ in proxy.seen] == ["http://store.invalid:9200/es/x"]
+        monkeypatch.setenv("NO_PROXY", "localhost,127.0.0.1")
+        ask(Settings(to=f"http://127.0.0.1:{store.port}"))
+        assert (len(proxy.seen), len(store.seen)) == (1, 1)
+
+
 def test_several_hosts_share_the_work() -> None:
     """Requests are spread evenly; one host that is gone costs none of them."""
     with serve() as a, serve() as b:
