@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from schemas import views
-from schemas.kibana import INDEX, compact, grid, kql, reference
+from schemas.kibana import INDEX, compact, grid, kql, of_dashboard, of_search, reference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,11 +55,8 @@ def _index_pattern() -> Json:
 
 def _search(search: Search) -> Json:
     attributes: Json = {
-        "title": search.title,
-        "description": search.about,
+        **of_search(search),
         "hits": 0,
-        "columns": list(search.columns),
-        "sort": [list(pair) for pair in search.sort],
         "version": 1,
         "kibanaSavedObjectMeta": _source(search.kql, highlightAll=True, version=True),
     }
@@ -210,7 +207,7 @@ def _chart(panel: Panel) -> Json:
 def _dashboard() -> Json:
     placed = [("visualization", panel.id, panel.place) for panel in views.PANELS]
     placed.append(("search", views.RECORDS.id, views.RECORDS_PLACE))
-    panels = [
+    panels: list[Json] = [
         {
             "version": PANEL_VERSION,
             "panelIndex": id_,
@@ -220,18 +217,6 @@ def _dashboard() -> Json:
         }
         for number, (_, id_, place) in enumerate(placed)
     ]
-    attributes: Json = {
-        "title": views.DASHBOARD_TITLE,
-        "description": views.DASHBOARD_ABOUT,
-        "hits": 0,
-        "panelsJSON": compact(panels),
-        "optionsJSON": compact({"useMargins": True, "hidePanelTitles": False}),
-        "timeRestore": True,
-        "timeFrom": views.TIME_FROM,
-        "timeTo": "now",
-        "refreshInterval": {"pause": True, "value": 60_000},
-        "version": 1,
-        "kibanaSavedObjectMeta": {"searchSourceJSON": compact({"query": kql(""), "filter": []})},
-    }
+    attributes = {**of_dashboard(panels, {"useMargins": True, "hidePanelTitles": False}), "hits": 0}
     references = [reference(type_, id_, f"panel_{number}") for number, (type_, id_, _) in enumerate(placed)]
     return _object("dashboard", views.DASHBOARD, attributes, references)

@@ -54,6 +54,32 @@ def kql(text: str) -> Json:
     return {"query": text, "language": "kuery"}
 
 
+def of_search(search: Search) -> Json:
+    """Give what both products keep of a saved search."""
+    return {
+        "title": search.title,
+        "description": search.about,
+        "columns": list(search.columns),
+        "sort": [list(pair) for pair in search.sort],
+    }
+
+
+def of_dashboard(panels: list[Json], options: Json) -> Json:
+    """Give what both products keep of the dashboard."""
+    return {
+        "title": views.DASHBOARD_TITLE,
+        "description": views.DASHBOARD_ABOUT,
+        "panelsJSON": compact(panels),
+        "optionsJSON": compact(options),
+        "timeRestore": True,
+        "timeFrom": views.TIME_FROM,
+        "timeTo": "now",
+        "refreshInterval": {"pause": True, "value": 60_000},
+        "version": 1,
+        "kibanaSavedObjectMeta": {"searchSourceJSON": compact({"query": kql(""), "filter": []})},
+    }
+
+
 def _object(type_: str, id_: str, attributes: Json, references: list[Json]) -> Json:
     return {
         "type": type_,
@@ -83,10 +109,7 @@ def _data_view() -> Json:
 
 def _search(search: Search) -> Json:
     attributes: Json = {
-        "title": search.title,
-        "description": search.about,
-        "columns": list(search.columns),
-        "sort": [list(pair) for pair in search.sort],
+        **of_search(search),
         "grid": {},
         "hideChart": False,
         "isTextBasedQuery": False,
@@ -210,7 +233,7 @@ def _chart(panel: Panel, buckets: list[str], metrics: list[str]) -> Json:
 def _dashboard() -> Json:
     placed = [("lens", panel.id, panel.place) for panel in views.PANELS]
     placed.append(("search", views.RECORDS.id, views.RECORDS_PLACE))
-    panels = [
+    panels: list[Json] = [
         {
             "type": type_,
             "panelIndex": id_,
@@ -220,21 +243,10 @@ def _dashboard() -> Json:
         }
         for type_, id_, place in placed
     ]
-    attributes: Json = {
-        "title": views.DASHBOARD_TITLE,
-        "description": views.DASHBOARD_ABOUT,
-        "panelsJSON": compact(panels),
-        "optionsJSON": compact({"useMargins": True, "syncColors": True, "syncCursor": True, "hidePanelTitles": False}),
-        "timeRestore": True,
-        "timeFrom": views.TIME_FROM,
-        "timeTo": "now",
-        "refreshInterval": {"pause": True, "value": 60_000},
-        "version": 1,
-        "kibanaSavedObjectMeta": {"searchSourceJSON": compact({"query": kql(""), "filter": []})},
-    }
+    options: Json = {"useMargins": True, "syncColors": True, "syncCursor": True, "hidePanelTitles": False}
     # Kibana 8 looks for a panel's reference under the panel's own name and a colon.
     references = [reference(type_, id_, f"{id_}:panel_{id_}") for type_, id_, _ in placed]
-    return _object("dashboard", views.DASHBOARD, attributes, references)
+    return _object("dashboard", views.DASHBOARD, of_dashboard(panels, options), references)
 
 
 def grid(id_: str, place: tuple[int, int, int, int]) -> Json:
