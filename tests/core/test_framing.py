@@ -301,6 +301,7 @@ def test_a_key_that_stands_twice(line: bytes) -> None:
 
 
 @given(st.recursive(st.none() | st.booleans() | st.text(max_size=4) | st.integers(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3)))  # fmt: skip
+@example({"log": None})
 def test_no_key_is_taken_to_stand_twice_that_does_not(value: object) -> None:
     """Whatever a record holds, it is not changed when each key stands once, however it is written."""
     for separators, ascii_only in (((",", ":"), True), ((", ", ": "), False)):
@@ -313,7 +314,9 @@ def test_no_key_is_taken_to_stand_twice_that_does_not(value: object) -> None:
         if framing._fault(line):
             return  # a lone surrogate, or a number that is too large
         made = record(line)
-        assert made.pop("log") == WHERE
+        # Where `log` stands anywhere in the line, the path is added under its dotted name.
+        assert made.pop("log", WHERE) == WHERE
+        assert made.pop("log.file.path", "/var/log/app.log") == "/var/log/app.log"
         assert made == json.loads(line)
 
 
