@@ -6,7 +6,7 @@ on in it. A file of jsonlog belongs to the worker that its run falls to by a che
 all belong to worker 0. When the number of workers changes, what the checkpoints know of the files is dealt out anew before the
 first worker starts.
 
-The parent does no work: it passes signals on, and ends all workers when one of them ends unexpectedly.
+The parent does no work: it passes signals on, and ends all workers when one of them ends unexpectedly. When it is killed, they end at once.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ def _work(work: Callable[[Share], int], share: Share, alive: Connection, here: C
     def watch() -> None:
         with suppress(EOFError, OSError):
             alive.recv_bytes()
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGKILL)  # as it was: who starts it again finds the state free
 
     threading.Thread(target=watch, daemon=True).start()
     try:

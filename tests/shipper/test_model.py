@@ -41,9 +41,19 @@ def reset(request: httpx.Request) -> httpx.Response:
     raise httpx.ReadError("reset", request=request)
 
 
+def all_items(status: int, error: str) -> Any:
+    """The same answer for each record."""
+    item = {"create": {"status": status, "error": {"type": error, "reason": "r"}}}
+    return lambda request: httpx.Response(
+        200, json={"errors": True, "items": [item] * (request.content.count(b"\n") // 2)}
+    )
+
+
 ANSWERS = {
     "503": say(503), "429": say(429, retry_after="0"), "413": only_many(413), "400": only_many(400), "403": say(403),
     "reset": reset, "html": say(200, b"<html>"), "cut": cut_answer, "lost": None, "some": None,
+    "unsure": None, "busy": all_items(429, "es_rejected_execution_exception"), "gone": all_items(404, "index_not_found_exception"),
+    "blocked": all_items(403, "cluster_block_exception"),
 }  # fmt: skip
 
 
@@ -186,7 +196,7 @@ class Simulation:
 
     async def answer(self, _: str, number: int) -> None:
         name = sorted(ANSWERS)[number % len(ANSWERS)]
-        special = {"lost": self.store_and_reset, "some": self.take_some}
+        special = {"lost": self.store_and_reset, "some": self.take_some, "unsure": self.take_all_and_doubt_some}
         self.world.store.script.append(special.get(name) or ANSWERS[name])
 
     def store_and_reset(self, request: httpx.Request) -> httpx.Response:
@@ -202,6 +212,13 @@ class Simulation:
         for i in range(0, len(body) - 1, 2):
             busy = {"create": {"status": 429, "error": {"type": "es_rejected_execution_exception"}}}
             items.append(busy if i % 4 else answer["items"][i // 4])
+        return httpx.Response(200, json={"errors": True, "items": items})
+
+    def take_all_and_doubt_some(self, request: httpx.Request) -> httpx.Response:
+        """Take every record, and say of two thirds that this is not known."""
+        answer = self.world.store.take(request).json()
+        unsure = {"create": {"status": 503, "error": {"type": "unavailable_shards_exception"}}}
+        items = [unsure if number % 3 else item for number, item in enumerate(answer["items"])]
         return httpx.Response(200, json={"errors": True, "items": items})
 
     async def rollover(self, *_: Any) -> None:
@@ -309,12 +326,12 @@ class Simulation:
 OPERATIONS = {
     "write": 12, "partial": 3, "bad_line": 2, "rotate": 4, "compress": 3, "late_write": 2, "move_out": 2, "truncate": 3,
     "delete": 2,
-    "part": 8, "end_part": 3, "answer": 6, "rollover": 3, "restart": 2, "kill": 3, "settle": 4,
+    "part": 8, "end_part": 3, "answer": 8, "rollover": 3, "restart": 2, "kill": 3, "settle": 4,
 }  # fmt: skip
 operation = st.tuples(
     st.sampled_from([name for name, weight in OPERATIONS.items() for _ in range(weight)]),
     st.sampled_from(["a.log", "b.log"]),
-    st.integers(1, 12),
+    st.integers(1, 14),  # each of the answers can be drawn
 )
 
 

@@ -111,9 +111,8 @@ def test_a_worker_that_dies_ends_all(shipper: Shipper, endpoint: Endpoint) -> No
 
 
 def test_workers_do_not_outlive_their_parent(shipper: Shipper, endpoint: Endpoint) -> None:
-    """A parent that is killed leaves no worker behind that would hold the state."""
-    for part in write_parts(shipper.logs, 4):
-        part.end()
+    """A parent that is killed leaves no worker behind that would hold the state, not even to wait for writers."""
+    parts = write_parts(shipper.logs, 4)
     program = shipper.run(
         "run", "--path", "logs", "--to", endpoint.url, "--state", "state", env={"SHIPPER_WORKERS": "2"}
     )
@@ -130,6 +129,8 @@ def test_workers_do_not_outlive_their_parent(shipper: Shipper, endpoint: Endpoin
         ),
         "the workers to end",
     )
+    for part in parts:
+        part.end()
     work(shipper, endpoint, 2)
 
 
