@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
@@ -22,10 +22,12 @@ from urllib.parse import quote
 from shipper.core.accounting import Imbalance, Tally
 from shipper.core.acks import Commit
 from shipper.core.doubt import Reservation
+from shipper.core.manifest import Manifest
 from shipper.core.model import ORIGIN, Fate, Position
 from shipper.errors import ConfigError, StoreError, StoreFull
 from shipper.formats import VERSIONS
 from shipper.holding import hold
+from shipper.manifests import DISCARD, HALVE, NONE, RECORD, read_manifests, rows_of, settling
 from shipper.spare import Spare
 
 CHECKPOINT = "checkpoint.sqlite"
@@ -43,9 +45,10 @@ _FORGET = (
     f"INSERT INTO counts SELECT '', 'read', line - counted_from FROM files WHERE key = ?1 {_ADD}",  # noqa: S608
     "DELETE FROM counts WHERE key = ?",
     "DELETE FROM reservations WHERE key = ?",
+    "DELETE FROM manifests WHERE key = ?",
     "DELETE FROM files WHERE key = ?",
 )
-_BY_KEY = ("files", "counts", "reservations")
+_BY_KEY = ("files", "counts", "reservations", "manifests")
 _MOVE = "UPDATE files SET offset = ?, line = ?, tail = ?, updated = ? WHERE key = ?"
 _COUNT = f"INSERT INTO counts VALUES (coalesce((SELECT key FROM files WHERE key = ?), ''), ?, ?) {_ADD}"  # noqa: S608
 _COUNT_GONE = f"INSERT INTO counts SELECT '', 'read', ?2 WHERE NOT EXISTS (SELECT 1 FROM files WHERE key = ?1) {_ADD}"  # noqa: S608
@@ -109,6 +112,7 @@ class Checkpoint:
     def __init__(self, folder: Path) -> None:
         self.path = folder / CHECKPOINT
         self._spare = Spare(folder / "spare")
+        self._has_manifests = False
         # Commits happen in worker threads, one at a time.
         self._writing = threading.Lock()
         try:
@@ -160,12 +164,19 @@ class Checkpoint:
         ]
         self._write(*_forgetting(forget), (_INSERT, rows), (_RESERVE, _rows(reservations)))
 
-    def commit(self, commits: Iterable[Commit], *, forget: Iterable[str] = ()) -> None:
+    def commit(
+        self,
+        commits: Iterable[Commit],
+        *,
+        settled: Mapping[int, Mapping[str, Tally]] = NONE,
+        forget: Iterable[str] = (),
+    ) -> None:
         """
         Write in one transaction the committed places of files and how their lines have ended; on return they are on disk.
 
         Args:
             commits: At most one for each file.
+            settled: How the lines of batches have ended, by number and file.
             forget: Keys of files that are known no longer; what *commits* say of them counts for their sum.
         """
         now = time.time()
@@ -173,7 +184,31 @@ class Checkpoint:
         rows = [(c.position.offset, c.position.line, c.tail, now, c.key) for c in commits]
         counts = [(c.key, fate.value, lines) for c in commits for fate, lines in c.tally.items()]
         moves = ((_MOVE, rows), (_COUNT, counts), (_COUNT_GONE, [(c.key, c.lines) for c in commits]))
-        self._write(*moves, *_forgetting(forget))
+        kept = settling(settled, [c.key for c in commits]) if self._has_manifests else ()
+        self._write(*moves, *kept, *_forgetting(forget))
+
+    def manifests(self) -> list[Manifest]:
+        """Read what batches were made of that may not be delivered altogether, in their order."""
+        try:
+            with self._writing:
+                found = read_manifests(self._db)
+        except sqlite3.Error as exc:
+            raise self._error(exc) from exc
+        self._has_manifests = bool(found)
+        return found
+
+    def record(self, manifests: Iterable[Manifest]) -> None:
+        """Write what batches are made of; on return it is on disk."""
+        self._has_manifests = True
+        self._write((RECORD, [row for one in manifests for row in rows_of(one)]))
+
+    def halve(self, batch: int, request: str) -> None:
+        """Write that a request of a batch was refused, and that its halves are sent in its place."""
+        self._write((HALVE, [(batch, request)]))
+
+    def discard(self, batch: int) -> None:
+        """Forget a batch that cannot be made again."""
+        self._write(*((statement, [(batch,)]) for statement in DISCARD))
 
     def hand_over(self, keys: Sequence[str], to: Checkpoint) -> None:
         """Move all that is known of some files to another checkpoint; a crash in between leaves it in both."""

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from shipper.checkpoint import Checkpoint
+from shipper.core.accounting import Tally
 from shipper.core.acks import Commit
 from shipper.errors import StoreFull
 from shipper.events import Committed, Emit, StateFailed, StateRecovered
@@ -19,6 +21,15 @@ from shipper.failpoints import reach
 
 _INTERVAL_S = 0.2
 _AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What is in the checkpoint now: how far files are, which are forgotten, and which batches are settled, by number."""
+
+    commits: dict[str, Commit]
+    forgotten: list[str]
+    settled: dict[int, dict[str, Tally]]
 
 
 @dataclass(slots=True)
@@ -29,20 +40,25 @@ class Committer:
     Args:
         checkpoint: The checkpoint.
         emit: Takes events.
-        passed: Told what was written: how far files are now, and which are forgotten.
+        passed: Told what was written.
     """
 
     checkpoint: Checkpoint
     emit: Emit
-    passed: Callable[[Iterable[Commit], Iterable[str]], None]
+    passed: Callable[[Written], None]
     waiting: dict[str, Commit] = field(default_factory=dict)  # by the key of their file
     fails: bool = False
+    _settled: dict[int, dict[str, Tally]] = field(default_factory=dict)
     _forgotten: list[str] = field(default_factory=list)
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def add(self, commit: Commit) -> None:
         """Take a file as delivered further than it was."""
         self.waiting[commit.key] = commit.after(self.waiting.get(commit.key))
+
+    def settle(self, number: int, tallies: dict[str, Tally]) -> None:
+        """Take a batch as settled, with how its lines have ended by the key of their file."""
+        self._settled[number] = tallies
 
     def forget(self, keys: Iterable[str]) -> None:
         """Take files as gone for good, by their keys."""
@@ -60,13 +76,16 @@ class Committer:
         async with self._writing:
             commits, self.waiting = self.waiting, {}
             forgotten, self._forgotten = self._forgotten, []
-            if not commits and not forgotten:
+            settled, self._settled = self._settled, {}
+            if not commits and not forgotten and not settled:
                 return
             reach("committing")
             try:
-                await asyncio.to_thread(self.checkpoint.commit, list(commits.values()), forget=forgotten)
+                write = partial(self.checkpoint.commit, settled=settled, forget=forgotten)
+                await asyncio.to_thread(write, list(commits.values()))
             except StoreFull as exc:
                 self._forgotten = forgotten + self._forgotten
+                self._settled = settled | self._settled
                 later, self.waiting = self.waiting, commits
                 for commit in later.values():
                     self.add(commit)
@@ -77,7 +96,7 @@ class Committer:
             reach("committed")
             self._can()
             self.emit(Committed(len(commits)))
-            self.passed(commits.values(), forgotten)
+            self.passed(Written(commits, forgotten, settled))
 
     async def store(self, write: Callable[[], None], make_room: Callable[[], Awaitable[None]]) -> None:
         """

@@ -18,6 +18,7 @@ from functools import partial
 from shipper.core.accounting import Ledger, open_ledger
 from shipper.core.bulk import describe
 from shipper.core.doubt import in_doubt
+from shipper.core.manifest import request_name
 from shipper.core.model import Advice, Batch, Ended, Fate, Outcome, Piece, Refused, count_lines
 from shipper.core.ndjson import split
 from shipper.core.retry import backoff_s, parse_retry_after
@@ -32,6 +33,7 @@ _PATIENCE = 3  # attempts of one request; a busy store asks for a second one now
 _BELIEVED = 3
 _SMALL_BYTES = 64 * 1024  # a request that no store is too small for
 Sleep = Callable[[float], Awaitable[None]]
+Note = Callable[[Batch, str], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -81,8 +83,14 @@ class Delivery:
                 break
         self._is_fine(ticket)
 
-    async def deliver(self, batch: Batch) -> Ledger:
-        """Return how the lines have ended, once every line of *batch* is delivered or stands in the dead-letter file."""
+    async def deliver(self, batch: Batch, note: Note | None = None) -> Ledger:
+        """
+        Return how the lines have ended, once every line of *batch* is delivered or stands in the dead-letter file.
+
+        Args:
+            batch: The lines.
+            note: Told of each request that is refused as a whole, before its halves are sent.
+        """
         ledger = open_ledger(batch)
         await self._put_aside(batch.bad, ledger)
         todo, held = deque([batch.pieces]), list[Outcome]()
@@ -96,7 +104,7 @@ class Delivery:
                 todo.extendleft(reversed([one.again for one in held])) if self.ordered else todo.append(held[0].again)
                 held.clear()
             pieces = todo.popleft()
-            if pieces and not self.sink.fits(pieces):
+            if pieces and (_was_halved(batch, pieces) or not self.sink.fits(pieces)):
                 todo.extendleft(reversed(split(pieces)))
                 continue
             left = await self._send(pieces, ledger)
@@ -105,6 +113,8 @@ class Delivery:
             if held and count_lines(rest) < count_lines(pieces):  # a later one was taken: they could only come too late
                 await self._give_up(held, ledger)
             if count_lines(rest) > 1:
+                if note is not None:
+                    await note(batch, request_name(rest))
                 todo.extendleft(reversed(split(rest)))
             elif rest and self._is_its_own_fault(before):
                 self._in_a_row += 1
@@ -273,6 +283,11 @@ class Delivery:
         if self._said is not None and not self._failing:
             self._said = None
             self.emit(SinkRecovered())
+
+
+def _was_halved(batch: Batch, pieces: tuple[Piece, ...]) -> bool:
+    """Tell whether an earlier run sent the halves of a request in its place."""
+    return bool(batch.halved) and count_lines(pieces) > 1 and request_name(pieces) in batch.halved
 
 
 def _refuse(piece: Piece, outcome: Outcome) -> Refused:

@@ -211,6 +211,19 @@ class StoredTwice(Struct, frozen=True):
         )
 
 
+class NotRepeated(Struct, frozen=True):
+    """Requests that were on their way when the last run ended cannot be made again as they were."""
+
+    reason: str
+    lines: int
+
+    def __str__(self) -> str:
+        return (
+            f"a request of {self.lines} lines that was on its way when the last run ended cannot be repeated as it was ({self.reason}); "
+            "what is there of it is sent under another key: an endpoint that knows requests by their keys alone may have it twice"
+        )
+
+
 class SinkFailed(Struct, frozen=True):
     """The sink does not take what is sent. Said once until it does again."""
 

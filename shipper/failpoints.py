@@ -19,6 +19,8 @@ POINTS = (
     "dead_letter", "dead_lettered", "deleting", "deleted", "forgotten", "looking_up", "looked_up", "rescuing",
 )  # fmt: skip
 """All places, in the order in which a record comes to them."""
+HTTP_POINTS = ("recording", "recorded", "halving", "halved")
+"""More places on the way to an HTTP endpoint."""
 
 
 def reach(name: str) -> None:

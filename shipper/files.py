@@ -28,7 +28,6 @@ from shipper.packed import Survey, Surveys, bare_name
 from shipper.tailer import Reader, Tailer
 
 _AT_ONCE = 256  # files that are looked into in one go
-_KEEP_GONE_S = 10.0
 A_COPY = "a copy: a file of the same name is followed already"
 
 
@@ -74,14 +73,14 @@ class Files:
     reader: Reader
     new_epoch: Callable[[], str]
     emit: Emit
-    keep_gone_s: float = _KEEP_GONE_S
+    keep_gone_s: float = 10.0
     gone_max: int = 256
     gone_max_s: float = 3600.0
     holds: Callable[[str], bool] | None = None
     tailers: dict[Number, Tailer] = field(default_factory=dict)
+    live: dict[str, Tailer] = field(default_factory=dict)  # the same, by key
     unreadable: dict[str, str] = field(default_factory=dict)
     gone: dict[Tailer, None] = field(default_factory=dict)  # those that no name leads to, the longest gone first
-    _live: dict[str, Tailer] = field(default_factory=dict)  # by key
     _by_path: dict[str, Tailer] = field(default_factory=dict)
     _by_inode: dict[int, set[str]] = field(default_factory=dict)  # keys of foreign files
     _spoiled: set[str] = field(default_factory=set)  # keys of ours whose lines are not what they were
@@ -225,14 +224,14 @@ class Files:
     def _which(self, found: Seen, verdict: Survey) -> tuple[FileState | None, bool]:
         """Tell which known file a compressed one is, if any, and whether that cannot be told yet."""
         part = parse_name(Path(bare_name(found.path)).name)
-        if part is not None and part.stem in self._live:
+        if part is not None and part.stem in self.live:
             return None, True
         if any(verdict.may_be(state) for state in self._may_be(found)):
             self._surveys.forget(found)  # a file that was found since, or read on since, may be this one
             return None, True
-        same = [state for state in verdict.same if state.key not in self._live]
+        same = [state for state in verdict.same if state.key not in self.live]
         if not same:
-            alive = (self._live[state.key] for state in verdict.same)
+            alive = (self.live[state.key] for state in verdict.same)
             return None, any(tailer.size == verdict.size for tailer in alive)
         return min(same, key=lambda state: state.inode != found.inode), False
 
@@ -274,7 +273,7 @@ class Files:
         tailer.dropped = True
         self.tailers.pop(tailer.number, None)
         self.gone.pop(tailer, None)
-        self._live.pop(tailer.source.key, None)
+        self.live.pop(tailer.source.key, None)
         if self._by_path.get(tailer.source.path) is tailer:
             del self._by_path[tailer.source.path]
         self.reader.close(tailer)
@@ -293,7 +292,7 @@ class Files:
 
     def is_there(self, state: FileState) -> bool:
         """Tell whether a file that the checkpoint knows is followed, or may be one day."""
-        return state.key in self._live or os.path.lexists(state.path)
+        return state.key in self.live or os.path.lexists(state.path)
 
     def any_writer(self) -> bool:
         """Tell whether a writer of a file of ours lives, also of one that is still empty; blocking."""
@@ -346,7 +345,7 @@ class Files:
 
     def _recognise(self, file: FileIO, seen: Seen, head: bytes, part: PartName | None) -> FileState | None:
         """Find a file in the checkpoint by what is in it."""
-        keys = [key for key in self._by_inode.get(seen.inode, ()) if key not in self._live]
+        keys = [key for key in self._by_inode.get(seen.inode, ()) if key not in self.live]
         states = [self.known[key] for key in keys]
         states.sort(key=lambda state: state.device != seen.device)  # device numbers may change at a reboot
         for state in states:
@@ -359,8 +358,8 @@ class Files:
         """Begin to follow a file, unless it is followed already under another name."""
         seen, part, state = opened.seen, opened.part, opened.state
         key = state.key if state is not None else part.stem if part is not None else ""
-        if seen.number in self.tailers or key in self._live:
-            if key in self._live and self._live[key].gone_at is None:
+        if seen.number in self.tailers or key in self.live:
+            if key in self.live and self.live[key].gone_at is None:
                 self.cannot_read(seen.path, A_COPY)
             if opened.file is not None:
                 opened.file.close()
@@ -386,7 +385,7 @@ class Files:
         part = None if state.foreign or opened.packed else opened.part
         tailer = Tailer(source, state, part, state.position, state.tail, packed=opened.packed)
         tailer.looked(opened.seen.size, opened.seen.modified_ns)
-        self.tailers[opened.seen.number] = self._live[state.key] = self._by_path[state.path] = tailer
+        self.tailers[opened.seen.number] = self.live[state.key] = self._by_path[state.path] = tailer
         if opened.file is not None:
             self.reader.keep_open(tailer, opened.file)
         return tailer

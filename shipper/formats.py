@@ -44,5 +44,32 @@ CREATE TABLE reservations (         -- up to where lines may have been sent: wri
         # What an earlier version had on its way is in doubt; it never was more than this.
         "INSERT INTO reservations SELECT key, '', offset + 268435456, '' FROM files",
     ),
+    (
+        """
+CREATE TABLE manifests (            -- what batches are made of whose requests have keys: written before the first is sent
+    batch    INTEGER NOT NULL,      -- a later one has a larger number
+    place    INTEGER NOT NULL,      -- of a run of lines in its batch, from 0
+    places   INTEGER NOT NULL,      -- how many there are
+    key      TEXT NOT NULL,
+    offset   INTEGER NOT NULL,      -- where it begins
+    line     INTEGER NOT NULL,
+    until    INTEGER NOT NULL,      -- where it ends
+    end_line INTEGER NOT NULL,
+    path     TEXT NOT NULL,         -- of its file, as its records have it
+    read_at  TEXT NOT NULL,         -- the time of reading, as its records have it
+    sent     INTEGER NOT NULL,      -- 1: there is something to be sent of it
+    tally    TEXT,                  -- JSON: how the lines of its file have ended; NULL until the batch is settled
+    PRIMARY KEY (batch, place)
+) STRICT, WITHOUT ROWID
+""",
+        "CREATE INDEX manifests_by_key ON manifests (key)",
+        """
+CREATE TABLE halves (               -- requests that were refused as a whole: their halves were sent in their place
+    batch    INTEGER NOT NULL,
+    request  TEXT NOT NULL,         -- its first line and the number of its lines
+    PRIMARY KEY (batch, request)
+) STRICT, WITHOUT ROWID
+""",
+    ),
 )
 """Statements by version, from 1; a checkpoint of any earlier one is brought up to date when it is opened."""

@@ -61,9 +61,19 @@ class Lanes:
         """The instant at which `due` is to be called at the latest."""
         return min(lane.batcher.due_at for lane in self._lanes)
 
-    def add(self, checked: Checked, now: float) -> list[Full]:
-        """Add a chunk; return the batch that has to leave, if any."""
-        lane = self._enter(checked)
+    def add(self, checked: Checked, now: float, *, before_whole: bool = False) -> list[Full]:
+        """
+        Add a chunk.
+
+        Args:
+            checked: The chunk.
+            now: The time.
+            before_whole: It stands before lines that `add_whole` will be given.
+
+        Returns:
+            The batch that has to leave, if any.
+        """
+        lane = self._enter(checked, self._lanes[0] if before_whole else None)
         batch = lane.batcher.add(checked, now)
         return [(lane.queue, batch)] if batch is not None else []
 

@@ -11,24 +11,27 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from shipper.checkpoint import Checkpoint, FileState
 from shipper.cleaning import Cleaner
-from shipper.committer import Committer
-from shipper.core.accounting import Ledger, imbalances
-from shipper.core.acks import AckTracker, Commit
+from shipper.committer import Committer, Written
+from shipper.core.accounting import Ledger, Tally, imbalances
+from shipper.core.acks import AckTracker
 from shipper.core.doubt import ANY_TARGET, UNKNOWN, Reservation, Reserved
-from shipper.core.model import Batch
+from shipper.core.manifest import Manifest
+from shipper.core.model import Batch, Checked, Chunk
 from shipper.delivery import Delivery
-from shipper.events import ChunkRead, Emit, settled
+from shipper.events import ChunkRead, Emit, NotRepeated, settled
 from shipper.failpoints import reach
 from shipper.files import Files
 from shipper.finished import Finished
+from shipper.journal import Journal
 from shipper.lanes import Full, Lanes, Queue
 from shipper.limits import Limits
+from shipper.replay import read_again
 from shipper.tailer import Tailer
 from shipper.watch import Mode, Watcher, wait_for
 
@@ -79,12 +82,15 @@ class Pipeline:
     _goal: dict[str, int] | None = None  # how far each file is read before the end, where there is to be one
     _finish: bool = False
     _reserved: Reserved = field(default_factory=Reserved)
+    _journal: Journal = field(init=False)
+    _left: list[Manifest] = field(default_factory=list)  # what an earlier run had on its way
     _reserving: asyncio.Lock = field(default_factory=asyncio.Lock)
     _first_look: bool = True
 
     def __post_init__(self) -> None:
         self._lanes = Lanes(self.limits)
         self._committer = Committer(self.checkpoint, self.emit, self._passed)
+        self._journal = Journal(self.checkpoint, self._store)
         self._cleaner = Cleaner(
             self.finished,
             self.files,
@@ -128,6 +134,7 @@ class Pipeline:
             StoreError: The checkpoint failed. Nothing that was not acknowledged has been passed over.
         """
         self._reserved = Reserved.of(await asyncio.to_thread(self.checkpoint.reservations))
+        self._left = await asyncio.to_thread(self._journal.load)
         try:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [tasks.create_task(self._send(queue)) for queue in self._lanes.queues]
@@ -148,9 +155,10 @@ class Pipeline:
 
     async def _read(self, *, once: bool) -> None:
         await self._look()
-        while once and self.files.is_surveying:
+        while (once or self._left) and self.files.is_surveying:
             await asyncio.sleep(self.limits.poll_interval_s)
             await self._look()
+        await self._send_again()
         if once:
             self._finish = True
             self._set_goal()
@@ -168,6 +176,30 @@ class Pipeline:
                     await self._clean_up()
             if self._look_due_at <= self.clock():
                 await self._look()
+
+    async def _send_again(self) -> None:
+        """Send what an earlier run had on its way once more, as it was, before anything else of its files."""
+        for manifest in self._left:
+            again = await asyncio.to_thread(read_again, self.files, manifest)
+            chunks = sorted((*again.between, *again.chunks), key=lambda checked: checked.chunk.start.offset)
+            for checked in chunks:
+                self._acks.sent(checked.chunk)
+            for checked in again.between:
+                self._has_read(checked)
+                await self._put(self._lanes.add(checked, self.clock(), before_whole=True))
+            if manifest.tallies is not None:
+                tallies = dict(manifest.tallies)
+                for checked in again.chunks:
+                    self._acknowledge(checked.chunk, tallies.pop(checked.chunk.source.key, Counter()))
+            elif again.lost:
+                self.emit(NotRepeated(again.lost, manifest.lines))
+                await self._journal.discard(manifest)
+            else:
+                for checked in again.chunks:
+                    self._has_read(checked)
+                await self._put(self._lanes.add_whole(Batch(tuple(again.chunks), manifest.number, manifest.halved)))
+            await self._hold_back()
+        self._left = []
 
     @property
     def _look_due_at(self) -> float:
@@ -238,12 +270,15 @@ class Pipeline:
             reach("read")
         for checked in found:
             self._acks.sent(checked.chunk)
-            self.emit(ChunkRead(checked.chunk.lines, checked.chunk.size))
-            self._bytes += checked.held
+            self._has_read(checked)
             await self._put(self._lanes.add(checked, self.clock()))
         await self._hold_back()
         await self._put(self._lanes.due(self.clock()))
         return bool(found or self._turns)
+
+    def _has_read(self, checked: Checked) -> None:
+        self.emit(ChunkRead(checked.chunk.lines, checked.chunk.size))
+        self._bytes += checked.held
 
     def _wanted(self, tailer: Tailer) -> bool:
         reached = self._goal is not None and tailer.position.offset >= self._goal.get(tailer.source.key, 0)
@@ -297,9 +332,12 @@ class Pipeline:
         while True:
             batch = await queue.get()
             self._room.set()
+            if self.delivery.sink.keyed:  # first of all: so batches are written in the order in which they were made
+                batch = await self._journal.record(batch)
             await self.delivery.prepare(batch)
-            batch = await self._reserve(batch, self.delivery.sink.since)
-            ledger = await self.delivery.deliver(batch)
+            if not self.delivery.sink.keyed:
+                batch = await self._reserve(batch, self.delivery.sink.since)
+            ledger = await self.delivery.deliver(batch, self._journal.halved)
             self._settle(batch, ledger)
             reach("settled")
             del batch
@@ -324,18 +362,25 @@ class Pipeline:
             self.emit(imbalance)
         self.emit(settled(batch, ledger))
         self._lanes.settled(batch)
+        if batch.number:
+            keys = {checked.chunk.source.key for checked in batch.chunks}
+            self._committer.settle(batch.number, {key: ledger.tallies.get(key, Counter()) for key in keys})
         for checked in batch.chunks:
             self._bytes -= checked.held
-            commit = self._acks.settle(checked.chunk, ledger.take(checked.chunk.source.key))
-            if commit is not None:
-                self._committer.add(commit)
+            self._acknowledge(checked.chunk, ledger.take(checked.chunk.source.key))
 
-    def _passed(self, commits: Iterable[Commit], forgotten: Iterable[str]) -> None:
+    def _acknowledge(self, chunk: Chunk, tally: Tally) -> None:
+        commit = self._acks.settle(chunk, tally)
+        if commit is not None:
+            self._committer.add(commit)
+
+    def _passed(self, written: Written) -> None:
         """Take what was written as known."""
-        for commit in commits:
+        for commit in written.commits.values():
             self.files.committed(commit)
-        for key in forgotten:
+        for key in written.forgotten:
             self._reserved.forget(key)
+        self._journal.settled(written.settled)
 
     async def _store(self, write: Callable[[], None]) -> None:
         """Write to the checkpoint, waiting for room if there is none."""
@@ -345,8 +390,10 @@ class Pipeline:
         await self._cleaner.clean(ending=self._is_ending, wait=wait)
 
     def _is_settled(self, tailer: Tailer) -> bool:
-        """Tell whether everything that was read of a file is acknowledged."""
+        """Tell whether everything that was read of a file is acknowledged, and nothing that is not needs its lines."""
         key = tailer.source.key
+        if self._journal.needs(key) and not self._committer.fails:  # a full disk must not lock itself
+            return False
         state = self.files.known.get(key)
         commit = self._committer.waiting.get(key)
         acknowledged = commit.position if commit is not None else state.position if state else None

@@ -27,7 +27,7 @@ from shipper.packed import Packed
 
 CHUNK_BYTES = 512 * 1024
 _TURNS = 500
-_OVERSIZE_HEAD = 64 * 1024
+OVERSIZE_HEAD = 64 * 1024
 DEAD_WRITER = "the writer ended before this line was complete"
 
 
@@ -176,13 +176,14 @@ class Reader:
                 tailers.append(tailer)
         return found, failed
 
-    def read(self, tailer: Tailer, *, finish: bool = False) -> Checked | None:
+    def read(self, tailer: Tailer, *, finish: bool = False, until: int | None = None) -> Checked | None:
         """
         Read the next chunk of a file; blocking.
 
         Args:
             tailer: The file.
             finish: Take a last line without newline as complete if it is good: nobody will read this file again.
+            until: Where a line begins that is read otherwise.
 
         Returns:
             None when there is no whole line yet; a look tells when there may be one.
@@ -193,12 +194,15 @@ class Reader:
         tailer.fresh = tailer.partial = False
         self.waiting.discard(tailer)
         # Never more than the longest line: so every line in a block is short enough.
-        block = min(CHUNK_BYTES, self.max_line_bytes + 1)
-        data = self._read_block(tailer, block)
+        most = self.max_line_bytes + 1
+        if until is not None:
+            most = min(most, until - tailer.position.offset)
+        block = min(CHUNK_BYTES, most)
+        data = self.read_block(tailer, block)
         if data is None:
             return None
         if len(data) == block and not whole_lines(data):
-            data = self._read_block(tailer, self.max_line_bytes + 1) or b""
+            data = self.read_block(tailer, most) or b""
             if not whole_lines(data) and len(data) > self.max_line_bytes:
                 return _pass_nuls(tailer, data) if data.startswith(b"\0") else self._pass_over(tailer, data)
         size = whole_lines(data)
@@ -206,10 +210,14 @@ class Reader:
             self.close(tailer)  # it will not grow
         if not size:
             return self._last_line(tailer, data, finish=finish or tailer.packed) if data else None
-        if tailer.position == ORIGIN:  # the first line is known for sure only now
+        self.aim(tailer, data)
+        return advance(tailer, self._check(tailer, data[:size]))
+
+    def aim(self, tailer: Tailer, data: bytes) -> None:
+        """Choose the target of a file by its first line, which is known for sure only when it is read."""
+        if tailer.position == ORIGIN:
             target = self.target_of(data[: data.find(b"\n")], foreign=tailer.source.foreign)
             tailer.source = replace(tailer.source, target=target)
-        return _advance(tailer, self._check(tailer, data[:size]))
 
     def keep_open(self, tailer: Tailer, file: FileIO | Packed) -> None:
         """Take over a descriptor."""
@@ -233,7 +241,7 @@ class Reader:
         now = datetime.fromtimestamp(self.now(), UTC)
         return now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
-    def _read_block(self, tailer: Tailer, size: int) -> bytes | None:
+    def read_block(self, tailer: Tailer, size: int) -> bytes | None:
         """Read at the tailer's position; None when the bytes before it are not the ones that were read."""
         if tailer.file is None and not self._reopen(tailer):
             return b""
@@ -289,11 +297,11 @@ class Reader:
         if _is_left_behind(tailer, start.offset + len(data)):
             end = Position(start.offset + len(data), start.line + 1)
             refused = Refused(tailer.source, start.line, data, DEAD_WRITER, offset=start.offset)
-            return _advance(tailer, Checked(Chunk(tailer.source, start, end, data[-TAIL_BYTES:]), (), (refused,)))
+            return advance(tailer, Checked(Chunk(tailer.source, start, end, data[-TAIL_BYTES:]), (), (refused,)))
         if finish and not tailer.lockable:
             checked = self._check(tailer, data)
             if checked.pieces:
-                return _advance(tailer, checked)
+                return advance(tailer, checked)
         return None
 
     def _pass_over(self, tailer: Tailer, head: bytes) -> Checked | None:
@@ -315,13 +323,14 @@ class Reader:
             offset += len(block)
             before = block[-TAIL_BYTES:]
         end = Position(offset + len(block), tailer.position.line + 1)
-        chunk = Chunk(tailer.source, tailer.position, end, (before + block)[-TAIL_BYTES:])
-        head = head[:_OVERSIZE_HEAD]
+        at = self._at()
+        chunk = Chunk(tailer.source, tailer.position, end, (before + block)[-TAIL_BYTES:], at)
+        head = head[:OVERSIZE_HEAD]
         if block:
-            return _advance(tailer, check_cut(chunk, head, self.rules, at=self._at()))
+            return advance(tailer, check_cut(chunk, head, self.rules, at=at))
         reason = f"{DEAD_WRITER}; it has {chunk.size} bytes, only its head is kept here"
         refused = Refused(tailer.source, chunk.start.line, head, reason, offset=chunk.start.offset)
-        return _advance(tailer, Checked(chunk, (), (refused,)))
+        return advance(tailer, Checked(chunk, (), (refused,)))
 
 
 def _pass_nuls(tailer: Tailer, data: bytes) -> Checked:
@@ -332,7 +341,7 @@ def _pass_nuls(tailer: Tailer, data: bytes) -> Checked:
         with suppress(OSError):  # there is nothing but a hole, or no such thing on this file system
             end = max(end, os.lseek(tailer.file.fileno(), start.offset, os.SEEK_DATA))
     tail = b"\0" * min(TAIL_BYTES, end - start.offset)
-    return _advance(tailer, Checked(Chunk(tailer.source, start, Position(end, start.line), tail), ()))
+    return advance(tailer, Checked(Chunk(tailer.source, start, Position(end, start.line), tail), ()))
 
 
 def _is_left_behind(tailer: Tailer, end: int) -> bool:
@@ -343,7 +352,8 @@ def _is_left_behind(tailer: Tailer, end: int) -> bool:
     return not alive and tailer.grown_to() == end
 
 
-def _advance(tailer: Tailer, checked: Checked) -> Checked:
+def advance(tailer: Tailer, checked: Checked) -> Checked:
+    """Take a chunk as read."""
     chunk = checked.chunk
     if chunk.end.offset - chunk.start.offset < TAIL_BYTES:
         chunk = replace(chunk, tail=(tailer.tail + chunk.tail)[-TAIL_BYTES:])

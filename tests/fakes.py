@@ -307,7 +307,7 @@ class World:
         )
         try:
             yield pipeline
-            assert not self.imbalances(checkpoint)
+            assert not self.imbalances(checkpoint), self.imbalances(checkpoint)
         finally:
             await files.close()
             await transport.close()

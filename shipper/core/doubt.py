@@ -90,7 +90,7 @@ class Reserved:
         """Mark the lines of a batch that an earlier run may have sent."""
         if not self.before or not any(checked.chunk.source.key in self.before for checked in batch.chunks):
             return batch
-        return Batch(tuple(self._mark(checked) for checked in batch.chunks))
+        return replace(batch, chunks=tuple(self._mark(checked) for checked in batch.chunks))
 
     def due(self, batch: Batch, since: Callable[[str], str]) -> list[Reservation]:
         """

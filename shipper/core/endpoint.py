@@ -9,6 +9,7 @@ of a request that was split has a key of its own.
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,11 +56,24 @@ def fits(endpoint: Endpoint, pieces: Sequence[Piece]) -> bool:
 
 def encode(endpoint: Endpoint, pieces: Sequence[Piece]) -> Request:
     """Build the request that carries every line of *pieces*."""
-    lines = lines_header(pieces)
-    key = hashlib.blake2b(lines.encode(), digest_size=16).hexdigest()
+    lines, parts = lines_header(pieces), endpoint.shape.encode(pieces)
+    key = _key(lines, parts)
     headers = (("content-type", endpoint.shape.content_type), (LINES_HEADER, lines), (IDEMPOTENCY_HEADER, key))
-    parts = endpoint.shape.encode(pieces)
     return Request(endpoint.method, endpoint.path, headers=headers + endpoint.headers, parts=parts)
+
+
+def _key(lines: str, parts: tuple[bytes, ...]) -> str:
+    """
+    Make the key of a request of its ids and its body.
+
+    So the same lines have the same key whenever they are sent, and no body but theirs has it. The ids are unique already; the sum
+    over the body is for settings that changed in between, and for files that another program wrote over.
+    """
+    digest, total = hashlib.blake2b(lines.encode(), digest_size=16), 0
+    for part in parts:
+        total = zlib.crc32(part, total)
+    digest.update(b"\0%x-%x" % (sum(map(len, parts)), total))
+    return digest.hexdigest()
 
 
 class _Partial(msgspec.Struct):

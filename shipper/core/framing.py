@@ -79,7 +79,7 @@ def check(source: Source, start: Position, data: bytes, rules: Rules = RULES, *,
     """
     lines = _split(data)
     end = Position(start.offset + len(data), start.line + len(lines))
-    chunk = Chunk(source, start, end, data[-TAIL_BYTES:])
+    chunk = Chunk(source, start, end, data[-TAIL_BYTES:], at)
     pieces = None
     if source.foreign:
         pieces = _check_foreign(chunk, data, lines, rules, at)

@@ -51,12 +51,14 @@ class Chunk:
         start: Where the lines begin.
         end: Where they end, after the last newline.
         tail: The last bytes before *end*.
+        at: When they were read, as `@timestamp` has it.
     """
 
     source: Source
     start: Position
     end: Position
     tail: bytes
+    at: str = ""
 
     @property
     def lines(self) -> int:
@@ -235,9 +237,18 @@ class Checked:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one request carries: chunks of any number of files."""
+    """
+    What one request carries.
+
+    Args:
+        chunks: Of any number of files.
+        number: Under which the checkpoint knows what it is made of; 0: it does not.
+        halved: Requests of it that were refused as a whole, so that their halves were sent in their place.
+    """
 
     chunks: tuple[Checked, ...]
+    number: int = 0
+    halved: frozenset[str] = frozenset()
 
     @property
     def pieces(self) -> tuple[Piece, ...]:

@@ -84,6 +84,11 @@ class ElasticsearchSink:
         """Product and version."""
         return self.server.name
 
+    @property
+    def keyed(self) -> bool:
+        """Each record has an id."""
+        return False
+
     async def prepare(self, targets: frozenset[str]) -> None:
         """Make sure of the template once, and of each stream before its first write."""
         if not self.template:

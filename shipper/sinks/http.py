@@ -26,6 +26,11 @@ class HttpSink:
         name = self.endpoint.shape.name
         return f"an HTTP endpoint ({'NDJSON' if name == 'http' else name})"
 
+    @property
+    def keyed(self) -> bool:
+        """An endpoint that knows no ids may still know a request again."""
+        return True
+
     async def prepare(self, targets: frozenset[str]) -> None:
         """Nothing has to be there before the first request."""
 

@@ -15,6 +15,10 @@ class Sink(Protocol):
     def kind(self) -> str:
         """What it is, for messages."""
 
+    @property
+    def keyed(self) -> bool:
+        """True when it knows requests by their keys, so that they have to come again as they were, after a crash, too."""
+
     async def prepare(self, targets: frozenset[str]) -> None:
         """
         Make sure that the first write to each of *targets* can only do what it should.
