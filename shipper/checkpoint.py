@@ -53,6 +53,7 @@ _MOVE = "UPDATE files SET offset = ?, line = ?, tail = ?, updated = ? WHERE key 
 _COUNT = f"INSERT INTO counts VALUES (coalesce((SELECT key FROM files WHERE key = ?), ''), ?, ?) {_ADD}"  # noqa: S608
 _COUNT_GONE = f"INSERT INTO counts SELECT '', 'read', ?2 WHERE NOT EXISTS (SELECT 1 FROM files WHERE key = ?1) {_ADD}"  # noqa: S608
 _RESERVE = "INSERT OR REPLACE INTO reservations SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM files WHERE key = ?1)"
+_TARGET = "INSERT OR IGNORE INTO targets VALUES (?)"
 _PASSED = "DELETE FROM reservations WHERE key = ? AND until <= (SELECT offset FROM files WHERE key = reservations.key)"
 
 
@@ -186,6 +187,18 @@ class Checkpoint:
         moves = ((_MOVE, rows), (_COUNT, counts), (_COUNT_GONE, [(c.key, c.lines) for c in commits]))
         kept = settling(settled, [c.key for c in commits]) if self._has_manifests else ()
         self._write(*moves, *kept, *_forgetting(forget))
+
+    def targets(self) -> list[str]:
+        """Read which names fields of records have chosen."""
+        try:
+            return [name for (name,) in self._db.execute("SELECT name FROM targets")]
+        except sqlite3.Error as exc:
+            raise self._error(exc) from exc
+
+    def use_targets(self, new: Iterable[str], gone: Iterable[str]) -> None:
+        """Write that names are used from now on, and others no longer."""
+        gone_rows = [(name,) for name in gone]
+        self._write(("DELETE FROM targets WHERE name = ?", gone_rows), (_TARGET, [(name,) for name in new]))
 
     def manifests(self) -> list[Manifest]:
         """Read what batches were made of that may not be delivered altogether, in their order."""

@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from shipper.core.enrich import merge
-from shipper.core.naming import check_index_template
+from shipper.core.routing import check_template
 from shipper.errors import ConfigError
 
 _PREFIX = "SHIPPER_"
@@ -76,7 +76,7 @@ class Settings(BaseSettings):
     )
     index: str | None = Field(
         default=None,
-        description="Plain indices in place of data streams: a name, with `{service.name}` and `{service.environment}`.",
+        description="Plain indices in place of data streams: a name, in which fields of the records and a date may stand.",
     )
     pipeline: str | None = Field(default=None, description="Ingest pipeline that the store sends the records through.")
     routing: str | None = Field(default=None, description="Routing value of all records.")
@@ -90,8 +90,17 @@ class Settings(BaseSettings):
     template: bool = Field(
         default=True, description="Make sure of index template and data stream before the first write to a stream."
     )
-    dataset: str | None = Field(default=None, description="Dataset of the data stream in place of the service name.")
-    namespace: str | None = Field(default=None, description="Namespace of the data stream in place of the environment.")
+    dataset: str | None = Field(
+        default=None, description="Dataset of the data stream in place of the service name; fields may stand in it."
+    )
+    namespace: str | None = Field(
+        default=None, description="Namespace of the data stream in place of the environment; fields may stand in it."
+    )
+    max_targets: int = Field(
+        default=256,
+        ge=1,
+        description="Names of streams or indices that fields of records may choose, for all files together.",
+    )
     finished: Literal["keep", "delete", "archive"] = Field(
         default="keep",
         description="What happens to a file of jsonlog whose writer has ended, once all is acknowledged.",
@@ -169,10 +178,10 @@ class Settings(BaseSettings):
                 pass  # a glob may begin with a bracket
         return [piece.strip() for piece in value.split(",") if piece.strip()]
 
-    @field_validator("index")
+    @field_validator("index", "dataset", "namespace")
     @classmethod
-    def _check_index(cls, value: str | None) -> str | None:
-        return value if value is None else check_index_template(value)
+    def _check_template(cls, value: str | None, info: ValidationInfo) -> str | None:
+        return value if value is None else check_template(value, alone=info.field_name == "index")
 
     @field_validator("fields")
     @classmethod

@@ -211,6 +211,25 @@ class StoredTwice(Struct, frozen=True):
         )
 
 
+class BeyondTargets(Struct, frozen=True):
+    """Lines went to a name that is made of defaults, since their own would have been one too many."""
+
+    lines: int
+
+
+class TooManyTargets(Struct, frozen=True):
+    """Records choose more names than there may be. Said once."""
+
+    name: str
+    most: int
+
+    def __str__(self) -> str:
+        return (
+            f"more than {self.most} names of streams or indices are chosen by records; what would go to further ones, such as "
+            f"{self.name}, goes to the name with defaults in place of fields (see max_targets)"
+        )
+
+
 class NotRepeated(Struct, frozen=True):
     """Requests that were on their way when the last run ended cannot be made again as they were."""
 

@@ -64,6 +64,11 @@ CREATE TABLE manifests (            -- what batches are made of whose requests h
 """,
         "CREATE INDEX manifests_by_key ON manifests (key)",
         """
+CREATE TABLE targets (              -- names that fields of records have chosen: a bounded number, the same after a restart
+    name     TEXT PRIMARY KEY
+) STRICT, WITHOUT ROWID
+""",
+        """
 CREATE TABLE halves (               -- requests that were refused as a whole: their halves were sent in their place
     batch    INTEGER NOT NULL,
     request  TEXT NOT NULL,         -- its first line and the number of its lines

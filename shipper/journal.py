@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from shipper.checkpoint import Checkpoint
 from shipper.core.manifest import Manifest, manifest_of
 from shipper.core.model import Batch
+from shipper.core.routing import Targets
+from shipper.events import BeyondTargets, Emit, TooManyTargets
 from shipper.failpoints import reach
 
 
@@ -26,14 +28,18 @@ class Journal:
     Args:
         checkpoint: Where to.
         store: Runs a write, again and again until there is room.
+        emit: Takes events.
     """
 
     checkpoint: Checkpoint
     store: Callable[[Callable[[], None]], Awaitable[None]]
+    emit: Emit
     _last: int = 0
     _waiting: list[Manifest] = field(default_factory=list)
     _open: dict[int, Manifest] = field(default_factory=dict)  # written, and not committed as settled
     _writing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _has_told: bool = False
+    _naming: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def load(self) -> list[Manifest]:
         """Read what an earlier run had on its way, in the order of its batches; blocking."""
@@ -41,6 +47,22 @@ class Journal:
         self._open = {one.number: one for one in found if one.tallies is None}
         self._last = max((one.number for one in found), default=0)
         return found
+
+    async def use(self, targets: Targets | None) -> None:
+        """Return once it is on disk which names are used: after a restart the same lines go to the same ones."""
+        if targets is None:
+            return
+        if targets.beyond:
+            lines, targets.beyond = targets.beyond, 0
+            self.emit(BeyondTargets(lines))
+            if not self._has_told:
+                self._has_told = True
+                self.emit(TooManyTargets(targets.refused, targets.most))
+        if targets.new or targets.gone:
+            async with self._naming:  # what another one is writing is not done yet
+                new, gone = list(targets.new), list(targets.gone)
+                await self.store(lambda: self.checkpoint.use_targets(new, gone))
+                del targets.new[: len(new)], targets.gone[: len(gone)]
 
     async def record(self, batch: Batch) -> Batch:
         """Return a batch with a number, once it is on disk what it is made of."""

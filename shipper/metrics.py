@@ -18,6 +18,7 @@ from shipper.core.accounting import Imbalance, Tally
 from shipper.core.model import Advice, Fate
 from shipper.events import (
     Answered,
+    BeyondTargets,
     ChunkRead,
     Committed,
     Emit,
@@ -73,6 +74,7 @@ class Figures:
     bytes_settled: int = 0
     requests: Counter[tuple[Advice, int]] = field(default_factory=Counter)
     commits: int = 0
+    beyond_targets: int = 0
     delays: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))  # lines, by how long they took
     delays_sum_s: float = 0.0
     sink: str = ""
@@ -83,6 +85,8 @@ class Figures:
     def __call__(self, event: object) -> None:
         """Count an event and pass it on."""
         match event:
+            case BeyondTargets():
+                self.beyond_targets += event.lines
             case ChunkRead():
                 self.lines_read += event.lines
                 self.bytes_read += event.size
@@ -184,6 +188,12 @@ class _Page:
             (CounterMetricFamily, "read_bytes", "Bytes read.", figures.bytes_read),
             (CounterMetricFamily, "settled_bytes", "Bytes of lines that have ended.", figures.bytes_settled),
             (CounterMetricFamily, "retries", "Requests after which something had to be sent again.", again),
+            (
+                CounterMetricFamily,
+                "beyond_targets",
+                "Lines under a name of defaults, by max_targets.",
+                figures.beyond_targets,
+            ),
             (CounterMetricFamily, "checkpoint_commits", "Commits of the checkpoint.", figures.commits),
             (GaugeMetricFamily, "in_flight_lines", "Lines read that have not ended.", live.in_flight),
             (GaugeMetricFamily, "lag_bytes", "Bytes known of and not acknowledged.", live.lag_bytes),

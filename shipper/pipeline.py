@@ -90,7 +90,7 @@ class Pipeline:
     def __post_init__(self) -> None:
         self._lanes = Lanes(self.limits)
         self._committer = Committer(self.checkpoint, self.emit, self._passed)
-        self._journal = Journal(self.checkpoint, self._store)
+        self._journal = Journal(self.checkpoint, self._store, self.emit)
         self._cleaner = Cleaner(
             self.finished,
             self.files,
@@ -332,6 +332,7 @@ class Pipeline:
         while True:
             batch = await queue.get()
             self._room.set()
+            await self._journal.use(self.files.reader.rules.targets)
             if self.delivery.sink.keyed:  # first of all: so batches are written in the order in which they were made
                 batch = await self._journal.record(batch)
             await self.delivery.prepare(batch)
@@ -363,8 +364,7 @@ class Pipeline:
         self.emit(settled(batch, ledger))
         self._lanes.settled(batch)
         if batch.number:
-            keys = {checked.chunk.source.key for checked in batch.chunks}
-            self._committer.settle(batch.number, {key: ledger.tallies.get(key, Counter()) for key in keys})
+            self._committer.settle(batch.number, ledger.by_file)
         for checked in batch.chunks:
             self._bytes -= checked.held
             self._acknowledge(checked.chunk, ledger.take(checked.chunk.source.key))

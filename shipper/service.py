@@ -7,6 +7,7 @@ import gc
 import random
 import resource
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from shipper.config import Settings
 from shipper.core.endpoint import Endpoint
 from shipper.core.enrich import Rules
 from shipper.core.retry import backoff_s
+from shipper.core.routing import Targets, router_for
 from shipper.core.shapes import SHAPES
 from shipper.deadletters import DEAD_LETTERS, DeadLetters
 from shipper.delivery import Delivery
@@ -210,13 +212,15 @@ class _Parts:
 
 async def _ship(settings: Settings, stop: Stop, report: Report, parts: _Parts, *, once: bool) -> int | Settings:
     figures, transport = report.figures, parts.transport
+    targets = Targets(settings.max_targets, time.time)
+    targets.load(await asyncio.to_thread(parts.checkpoint.targets))
     files = Files(
         parts.patterns,
         await asyncio.to_thread(parts.checkpoint.load),
         exclude=tuple(
             folder.resolve() for folder in (parts.state, report.folder, settings.archive) if folder is not None
         ),
-        reader=Reader(settings.max_line_bytes, _max_open(settings), rules_of(settings)),
+        reader=Reader(settings.max_line_bytes, _max_open(settings), rules_of(settings, targets)),
         new_epoch=lambda: secrets.token_hex(8),
         emit=figures,
         holds=parts.share.holds if parts.share.count > 1 else None,
@@ -328,8 +332,8 @@ def _max_open(settings: Settings) -> int:
     return max(8, min(_MAX_OPEN, allowed - settings.in_flight - 48))
 
 
-def rules_of(settings: Settings) -> Rules:
-    """Say how lines become records."""
+def rules_of(settings: Settings, targets: Targets | None = None) -> Rules:
+    """Say how lines become records; *targets* bounds how many names they may choose."""
     return Rules(
         wrap=settings.bad_lines == "wrap",
         fields=settings.fields,
@@ -337,6 +341,8 @@ def rules_of(settings: Settings) -> Rules:
         dataset=settings.dataset,
         namespace=settings.namespace,
         index=settings.index,
+        router=router_for(settings.dataset, settings.namespace, settings.index),
+        targets=targets,
     )
 
 

@@ -136,9 +136,16 @@ class Reader:
     def target_of(self, first_line: bytes, *, foreign: bool) -> str:
         """Choose the data stream of a file by its first line."""
         rules = self.rules
-        return stream_of(
+        if rules.router is not None:
+            name = rules.router.name_of_line(first_line, foreign=foreign, at=self._at())
+            is_one_too_many = rules.targets is not None and not rules.targets.admit(name, 0)
+            return rules.router.default_of(name) if is_one_too_many else name
+        name = stream_of(
             first_line, dataset=rules.dataset, namespace=rules.namespace, foreign=foreign, index=rules.index
         )
+        if rules.targets is not None and not foreign:  # it holds for all lines of a file of ours
+            rules.targets.admit(name, 0, always=True)
+        return name
 
     def read_round(
         self, tailers: deque[Tailer], wanted: Callable[[Tailer], bool], *, room: int, finish: bool

@@ -50,6 +50,13 @@ class Ledger:
         return self.tallies.pop(key, Counter())
 
     @property
+    def by_file(self) -> dict[str, Tally]:
+        """Each file of the batch, also one of which no line has ended."""
+        return {
+            checked.chunk.source.key: self.tallies.get(checked.chunk.source.key, Counter()) for checked in self.chunks
+        }
+
+    @property
     def total(self) -> Tally:
         """All files together."""
         return sum(self.tallies.values(), Counter())

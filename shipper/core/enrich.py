@@ -19,6 +19,8 @@ from typing import Any
 
 import msgspec
 
+from shipper.core.routing import Router, Targets
+
 Fields = Mapping[str, Any]
 """Fields as a record has them: objects within objects."""
 
@@ -42,6 +44,8 @@ class Rules:
         stream_fields: Also add `data_stream.*` and `event.dataset`.
         dataset, namespace: Override what the records say about their target.
         index: Makes the names of plain indices, in place of data streams.
+        router: Makes names of fields that differ from line to line, in place of the last three; None: there are none.
+        targets: Bounds how many names there are; None: nothing does.
     """
 
     wrap: bool = True
@@ -50,6 +54,8 @@ class Rules:
     dataset: str | None = None
     namespace: str | None = None
     index: str | None = None
+    router: Router | None = None
+    targets: Targets | None = None
 
 
 RULES = Rules()

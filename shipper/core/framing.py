@@ -18,7 +18,8 @@ something in it is wrong is it looked at line by line. Rules:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from io import BytesIO
 from itertools import groupby
@@ -29,7 +30,7 @@ import msgspec
 
 from shipper.core.enrich import RULES, Fields, Rules, add_to_chunk, add_to_line, fields_for
 from shipper.core.model import TAIL_BYTES, Checked, Chunk, Fate, Lines, Piece, Position, Refused, Source
-from shipper.core.naming import NO_FACTS, Facts, stream_for
+from shipper.core.naming import DEFAULT_DATASET, DEFAULT_NAMESPACE, NO_FACTS, Facts, stream_for
 from shipper.core.repair import TIMESTAMP, TIMESTAMP_PATTERN, cut, has_keys_twice, repair, wrap
 
 _first, _last = itemgetter(0), itemgetter(-2)  # of a line with its newline
@@ -83,6 +84,8 @@ def check(source: Source, start: Position, data: bytes, rules: Rules = RULES, *,
     pieces = None
     if source.foreign:
         pieces = _check_foreign(chunk, data, lines, rules, at)
+    elif rules.router is not None:
+        pieces = _check_routed(chunk, data, lines, rules, at)
     elif (piece := _check_own(chunk, data, lines, rules)) is not None:
         pieces = (piece,)
     if pieces is not None:
@@ -150,37 +153,92 @@ def _check_foreign(chunk: Chunk, data: bytes, lines: list[bytes], rules: Rules, 
     without = sum(one.timestamp is None for one in facts)
     if without and (without < len(facts) or b'"@timestamp"' in data):
         return None
-    runs = _runs(facts, chunk.source, rules)
+    runs = _runs(facts, chunk.source, rules) if rules.router is None else _routed(data, rules, at, foreign=True)
+    return _in_runs(chunk, data, runs, rules, _stamp(at) if without else {})
+
+
+def _check_routed(chunk: Chunk, data: bytes, lines: list[bytes], rules: Rules, at: str) -> tuple[Piece, ...] | None:
+    """Check lines of ours that choose their targets one by one."""
+    if not _all_good(data, lines):
+        return None
+    return _in_runs(chunk, data, _routed(data, rules, at, foreign=False), rules, {})
+
+
+def _in_runs(
+    chunk: Chunk, data: bytes, runs: Sequence[tuple[str, int]], rules: Rules, stamp: Fields
+) -> tuple[Piece, ...] | None:
+    """Make pieces of lines that go to the same stream; None when a look at each line can tell alone where fields belong."""
+    path = chunk.source.path if chunk.source.foreign else ""
+    added = {target: {**stamp, **fields_for(rules, target, path)} for target, _ in runs}
+    fields = added[runs[0][0]]
+    together = all(other == fields for other in added.values())
+    done = _completed(data, fields) if together else (data, _split(data))
+    if done is None:
+        return None
     pieces, first = [], 0
     for target, count in runs:
-        part = b"".join(lines[first : first + count]) if len(runs) > 1 else data
-        fields = fields_for(rules, target, chunk.source.path)
-        made = add_to_chunk(part, {**_stamp(at), **fields} if without else fields)
-        if made is None or not _all_good(made, split := _split(made)):  # a comma in an empty object
-            return None
+        made = done[0] if len(runs) == 1 else b"".join(done[1][first : first + count])
+        if not together:
+            part = _completed(made, added[target])
+            if part is None:
+                return None
+            made = part[0]
         source = replace(chunk.source, target=target) if target != chunk.source.target else chunk.source
-        pieces.append(Piece(source, chunk.start.line + first, Lines(made, len(split)), len(made)))
+        pieces.append(Piece(source, chunk.start.line + first, Lines(made, count), len(made)))
         first += count
     return tuple(pieces)
+
+
+def _completed(data: bytes, fields: Fields) -> tuple[bytes, list[bytes]] | None:
+    """Add fields to lines; None when it does not do so well."""
+    made = add_to_chunk(data, fields)
+    if made is None or not _all_good(made, lines := _split(made)):  # a comma in an empty object
+        return None
+    return made, lines
 
 
 def _runs(facts: Sequence[Facts], source: Source, rules: Rules) -> list[tuple[str, int]]:
     """Group neighbours that go to the same stream: its name, and how many they are."""
     targets: dict[Any, str] = {}
+    defaults: dict[str, str] = {}
 
     def target_of(one: Facts) -> str:
         choice = repr(_choice(one))
         if choice not in targets:
             targets[choice] = _target(one, rules) if len(targets) < _MAX_TARGETS else source.target
+            defaults[targets[choice]] = _default(one, rules)
         return targets[choice]
 
     if all(_choice(one) == _choice(facts[0]) for one in facts):
-        return [(target_of(facts[0]), len(facts))]
-    return [(target, len(list(group))) for target, group in groupby(map(target_of, facts))]
+        target = target_of(facts[0])
+        return [(_admitted(target, defaults[target], len(facts), rules), len(facts))]
+    return _allowed(list(map(target_of, facts)), defaults.__getitem__, rules)
+
+
+def _routed(data: bytes, rules: Rules, at: str, *, foreign: bool) -> list[tuple[str, int]]:
+    """Group neighbours that go to the same target, where fields of each line make its name."""
+    assert rules.router is not None
+    return _allowed(rules.router.names(data, foreign=foreign, at=at), rules.router.default_of, rules)
+
+
+def _allowed(names: list[str], default_of: Callable[[str], str], rules: Rules) -> list[tuple[str, int]]:
+    """Group neighbours of the same name, with defaults in the place of names that would be too many."""
+    allowed = {name: _admitted(name, default_of(name), count, rules) for name, count in Counter(names).items()}
+    return [(target, len(list(group))) for target, group in groupby(map(allowed.__getitem__, names))]
+
+
+def _admitted(name: str, default: str, lines: int, rules: Rules) -> str:
+    if rules.targets is None or name == default or rules.targets.admit(name, lines):
+        return name
+    return default
 
 
 def _target(facts: Facts, rules: Rules) -> str:
     return stream_for(facts, dataset=rules.dataset, namespace=rules.namespace, foreign=True, index=rules.index)
+
+
+def _default(facts: Facts, rules: Rules) -> str:
+    return stream_for(facts, dataset=DEFAULT_DATASET, namespace=DEFAULT_NAMESPACE, foreign=True, index=rules.index)
 
 
 def _check_each(chunk: Chunk, lines: Sequence[bytes], rules: Rules, at: str) -> Checked:
@@ -211,7 +269,7 @@ class _Collected:
             return
         fate = Fate.DELIVERED
         source, fault = self._chunk.source, _fault(bare)
-        if source.foreign and not fault and (target := self._choose(bare)) != source.target:
+        if (source.foreign or self._rules.router) and not fault and (target := self._choose(bare)) != source.target:
             source = replace(source, target=target)
         fields = fields_for(self._rules, source.target, source.path if source.foreign else "")
         untrusted = fault or source.foreign
@@ -236,10 +294,15 @@ class _Collected:
         return Checked(self._chunk, tuple(pieces), tuple(self._bad), self._empty)
 
     def _choose(self, line: bytes) -> str:
+        source, rules = self._chunk.source, self._rules
+        if rules.router is not None:
+            target = rules.router.name_of_line(line, foreign=source.foreign, at=self._at)
+            return _admitted(target, rules.router.default_of(target), 1, rules)
         try:
-            target = _target(_facts.decode(line), self._rules)
+            facts = _facts.decode(line)
         except msgspec.MsgspecError:
-            target = _target(NO_FACTS, self._rules)
+            facts = NO_FACTS
+        target = _admitted(_target(facts, rules), _default(facts, rules), 1, rules)
         if target not in self._targets and len(self._targets) >= _MAX_TARGETS:
             return self._chunk.source.target
         self._targets.add(target)

@@ -33,7 +33,7 @@ _decoder = msgspec.json.Decoder(type=Facts)
 def stream_name(dataset: str | None, namespace: str | None, profile: str = "") -> str:
     """Build `logs-<dataset>.jsonlog-<namespace>` with the characters that Elastic's naming scheme allows."""
     kind = f"jsonlog_{profile}" if profile else "jsonlog"
-    return f"logs-{_part(dataset, DEFAULT_DATASET)}.{kind}-{_part(namespace, DEFAULT_NAMESPACE)}"
+    return f"logs-{clean(dataset, DEFAULT_DATASET)}.{kind}-{clean(namespace, DEFAULT_NAMESPACE)}"
 
 
 def index_name(template: str, dataset: str | None, namespace: str | None) -> str:
@@ -45,24 +45,9 @@ def index_name(template: str, dataset: str | None, namespace: str | None) -> str
         dataset: What stands for the first; characters that no name may have become `_`.
         namespace: What stands for the second.
     """
-    name = template.replace("{service.name}", _part(dataset, DEFAULT_DATASET))
-    name = name.replace("{service.environment}", _part(namespace, DEFAULT_NAMESPACE))
+    name = template.replace("{service.name}", clean(dataset, DEFAULT_DATASET))
+    name = name.replace("{service.environment}", clean(namespace, DEFAULT_NAMESPACE))
     return _NOT_IN_INDEX.sub("_", name.lower()).lstrip("-_+.")[:_MAX_INDEX_BYTES] or DEFAULT_DATASET
-
-
-def check_index_template(template: str) -> str:
-    """
-    Check what index names are made of.
-
-    Raises:
-        ValueError: It names a field that is none of those, or makes no name.
-    """
-    rest = template.replace("{service.name}", "").replace("{service.environment}", "")
-    if "{" in rest or "}" in rest:
-        raise ValueError("known are {service.name} and {service.environment}")
-    if not template.isascii() or not template.strip("-_+. "):
-        raise ValueError("no name of an index")
-    return template
 
 
 def stream_of(
@@ -122,5 +107,6 @@ def _profile(facts: Facts, *, foreign: bool) -> str:
     return "ecs" if is_ecs else ""
 
 
-def _part(value: str | None, default: str) -> str:
+def clean(value: str | None, default: str) -> str:
+    """Make a part of a name of a value; characters that no name may have become `_`."""
     return _OTHER.sub("_", (value or "").lower())[:_MAX_BYTES] or default

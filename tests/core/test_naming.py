@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shipper.core.naming import check_index_template, profile_of, stream_name, stream_of
+from shipper.core.naming import profile_of, stream_name, stream_of
 
 STREAM = re.compile(r"logs-[a-z0-9_.]{1,100}\.jsonlog-[a-z0-9_.]{1,100}")
 
@@ -56,10 +56,3 @@ def test_names_of_plain_indices(template: str, expected: str) -> None:
     line = b'{"service":{"name":"My Shop","environment":"prod"}}'
     assert stream_of(line, index=template) == expected
     assert len(stream_of(line, index="x" * 300)) == 255
-
-
-@pytest.mark.parametrize("template", ["{message}", "a-{service.name", "", "-", "\u00fc"])
-def test_templates_that_make_no_name(template: str) -> None:
-    """Unknown fields and names that are none are refused at the start."""
-    with pytest.raises(ValueError, match=r"known are|no name"):
-        check_index_template(template)

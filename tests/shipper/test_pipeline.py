@@ -16,9 +16,11 @@ import httpx
 import pytest
 
 from shipper.core.accounting import Imbalance
+from shipper.core.enrich import Rules
 from shipper.core.model import Position
+from shipper.core.routing import Targets, router_for
 from shipper.errors import StoreError, StoreFull
-from shipper.events import SinkFailed, SinkRecovered, StateFailed
+from shipper.events import BeyondTargets, SinkFailed, SinkRecovered, StateFailed, TooManyTargets
 from tests.fakes import (
     Part,
     World,
@@ -422,3 +424,36 @@ def test_a_full_disk_when_a_file_is_forgotten_counts_no_line_twice(bulk: World) 
                 await until(lambda: {a.state.key for a in pipeline.checkpoint.accounts()} == keys, "room")
 
     asyncio.run(program())
+
+
+def test_names_that_records_choose_are_the_same_after_a_restart(bulk: World) -> None:
+    """Over all files there are as many indices as allowed; what is beyond goes to the default, and does so after a crash, too."""
+
+    def rules() -> Rules:
+        index = "app-{log.level}"
+        return Rules(index=index, router=router_for(None, None, index), targets=Targets(most=3))
+
+    def run() -> list[str]:
+        async def ship() -> None:
+            async with bulk.pipeline() as pipeline:
+                bulk.rules.targets.load(pipeline.checkpoint.targets())
+                await pipeline.run(once=True)
+
+        bulk.rules = rules()
+        asyncio.run(ship())
+        return sorted(bulk.store.streams)
+
+    bulk.finished = {"fate": "delete"}
+    levels = ["debug", "info", "warn", "error", "fatal"]
+    for number, level in enumerate(levels):
+        Part(bulk.folder, line(number, log={"level": level}, **{"@timestamp": "2026-01-01T00:00:00Z"})).end()
+    first = run()
+    assert len(first) == 4
+    assert "app-unknown" in first
+    assert sum(event.lines for event in bulk.seen(BeyondTargets)) == 2
+    assert len(bulk.seen(TooManyTargets)) == 1
+    for number, level in enumerate(reversed(levels), len(levels)):
+        Part(bulk.folder, line(number, log={"level": level}, **{"@timestamp": "2026-01-01T00:00:00Z"})).end()
+    assert run() == first
+    assert bulk.store.numbers == list(range(10))
+    assert sum(map(len, bulk.store.streams["app-unknown"])) == 4
