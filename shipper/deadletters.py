@@ -179,6 +179,18 @@ def read(path: Path, wanted: Callable[[DeadLetter], bool] = lambda _: True) -> I
                 yield letter
 
 
+def last_errors(path: Path) -> tuple[int, dict[str, str]]:
+    """Count the entries with which something is still to be done, and tell for each file why its last line became one."""
+    count, errors = 0, {}
+    for letter in read(path):
+        count += 1
+        entry = letter.entry
+        errors[str(entry.get("file"))] = (
+            f"{entry.get('time')}: line {entry.get('line')} is a dead letter: {entry.get('reason')}"
+        )
+    return count, errors
+
+
 def ids_from(path: Path, offset: int) -> set[str]:
     """Return the ids of the entries that stand at *offset* and after it."""
     return {str(entry["id"]) for _, entry in _entries(path, offset) if "id" in entry}

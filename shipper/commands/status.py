@@ -11,7 +11,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from shipper.commands.store import table
 from shipper.config import Settings
 from shipper.core.accounting import Tally
 from shipper.core.model import Fate
-from shipper.deadletters import DEAD_LETTERS, index
+from shipper.deadletters import DEAD_LETTERS, last_errors
 from shipper.holding import holder
 from shipper.lag import record_at
 from shipper.look import absolute_patterns, look
@@ -30,6 +30,7 @@ from shipper.report import STATUS
 from shipper.service import find_state
 
 _ROWS = 50
+_ERROR_LENGTH = 200  # in the table; JSON has it whole
 NEW = "not read yet"
 GONE = "the file is gone"
 
@@ -46,6 +47,7 @@ class FileStatus:
         oldest_at: When its oldest record that is not acknowledged was written, in seconds since 1970.
         writer: `alive`, `ended`, or empty where a lock does not tell.
         problem: Why it does not go on.
+        error: Why its last dead letter became one, and when.
         lines: How many lines have ended.
         tally: How.
         closes: The two add up.
@@ -60,6 +62,7 @@ class FileStatus:
     lines: int = 0
     tally: Tally | None = None
     closes: bool = True
+    error: str = ""
 
     @property
     def lag_bytes(self) -> int:
@@ -89,15 +92,22 @@ def status(settings: Settings, *, as_json: bool, everything: bool = False) -> tu
     unreadable = live.get("unreadable", {})
     files = [_known(account, unreadable) for account in accounts if account.state.key]
     files += _unknown(settings, folders[0], {file.path for file in files}, unreadable)
+    dead, errors = _dead(folders)
+    files = [replace(file, error=errors.get(file.path, "")) for file in files]
     files.sort(key=lambda file: (-file.lag_bytes, file.path))
     closes = live.get("accounting_closes", True) and all(account.imbalance is None for account in accounts)
     totals: Counter[Fate] = Counter()
     for account in accounts:
         totals.update(account.tally)
-    dead = sum(len(index(folder / DEAD_LETTERS)) for folder in folders)
     if as_json:
         return json.dumps(_json(files, totals, live, dead=dead, closes=closes), ensure_ascii=False), int(not closes)
     return _text(files, totals, live, dead=dead, closes=closes, rows=None if everything else _ROWS), int(not closes)
+
+
+def _dead(folders: Sequence[Path]) -> tuple[int, dict[str, str]]:
+    """Count the dead letters, and tell the last error of each file that has some."""
+    found = [last_errors(folder / DEAD_LETTERS) for folder in folders]
+    return sum(count for count, _ in found), {path: error for _, errors in found for path, error in errors.items()}
 
 
 def _live(folder: Path) -> dict[str, Any]:
@@ -208,6 +218,7 @@ def _json(
                 "oldest_unacknowledged_s": age(file.oldest_at),
                 "writer": file.writer or None,
                 "problem": file.problem or None,
+                "last_error": file.problem or file.error or None,
                 "lines": file.lines,
                 "records": {fate.value: lines for fate, lines in (file.tally or {}).items()},
                 "accounting_closes": file.closes,
@@ -229,7 +240,7 @@ def _text(
             _age(file.oldest_at, now),
             file.writer or "-",
             file.path,
-            file.problem if file.closes else "its accounting does not close",
+            "its accounting does not close" if not file.closes else (file.problem or file.error)[:_ERROR_LENGTH],
         )
         for file in files[:rows]
     ]

@@ -164,3 +164,20 @@ def test_several_workers_are_told_together(shipper: Shipper, endpoint: Endpoint)
     program.signal(signal.SIGTERM)
     assert program.wait() == 0
     assert figures(shipper)["running"] is None
+
+
+def test_the_last_error_of_a_file_is_that_of_its_delivery_too(shipper: Shipper, endpoint: Endpoint) -> None:
+    """A line that became a dead letter is told beside its file, the last one of several, until it was dealt with."""
+    append(shipper.logs / "a.jsonl", line(0) + b"bad\n" + line(1) + b"worse\n")
+    append(shipper.logs / "b.jsonl", line(2))
+    program = shipper.run(
+        "run", "--once", "--path", "logs", "--to", endpoint.url, env={"SHIPPER_BAD_LINES": "dead_letter"}
+    )
+    assert program.wait() == 0, program.said
+    files = figures(shipper)["files"]
+    assert "line 4 is a dead letter: not JSON" in files["a.jsonl"]["last_error"]
+    assert (files["a.jsonl"]["problem"], files["b.jsonl"]["last_error"]) == (None, None)
+    assert "line 4 is a dead letter: not JSON" in status(shipper)
+    purge = shipper.run("dead", "purge", "--all", "--path", "logs")
+    assert purge.wait() == 0, purge.said
+    assert figures(shipper)["files"]["a.jsonl"]["last_error"] is None
