@@ -240,7 +240,7 @@ def test_a_part_that_is_written_over_while_it_is_followed(world: World) -> None:
     """Other bytes in a part of which nothing is committed yet are not sent under the ids of its lines."""
 
     async def program() -> None:
-        def full(_: object) -> None:
+        def full(*_: object, **__: object) -> None:
             raise StoreFull("no room")
 
         part = Part(world.folder, lines(range(10)))
