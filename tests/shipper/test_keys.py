@@ -52,10 +52,11 @@ class Keyed(Store):
         if self.never and any(json.loads(text).get("n", 1) % self.never == 0 for text in texts):
             return httpx.Response(400)
         with self._lock:
-            body = self.bodies.setdefault(key, request.content)
-            assert body == request.content, "one key for two bodies"
-            self.repeated += body is not request.content
-            if body is request.content:
+            if key in self.bodies:
+                assert self.bodies[key] == request.content, "one key for two bodies"
+                self.repeated += 1
+            else:
+                self.bodies[key] = request.content
                 self.taken += texts
         return httpx.Response(200, json={})
 
