@@ -11,19 +11,20 @@ from pathlib import Path
 
 from tests import servers
 from tests.crash.chaos import Chaos
+from tests.crash.collector import Collector
 
 
 def main() -> int:
     """Run it and print the figures; 1 where something was lost or doubled."""
     parser = argparse.ArgumentParser(prog="python -m tests.crash", description=__doc__)
-    parser.add_argument("--store", choices=servers.KINDS, default="opensearch")
+    parser.add_argument("--store", choices=(*servers.KINDS, "collector"), default="opensearch")
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--seed", type=int, default=int(time.time()))
     parser.add_argument("options", nargs="*", help="more for `shipper run`")
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="shipper-crash-"))
-    with servers.start(options.store) as store:
+    with Collector(folder) if options.store == "collector" else servers.start(options.store) as store:
         chaos = Chaos(store, folder, f"t{secrets.token_hex(4)}", options.seed)
         chaos.say, chaos.options = lambda text: print(text, flush=True), tuple(options.options)
         try:

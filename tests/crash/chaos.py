@@ -16,12 +16,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests import fakes
+from tests.crash.collector import Collector
 from tests.fakes import Program
 from tests.servers import Server
 
@@ -72,7 +74,7 @@ class Chaos:
         options: More of the shipper's command line.
     """
 
-    store: Server
+    store: Server | Collector
     folder: Path
     service: str
     seed: int
@@ -191,13 +193,9 @@ class Chaos:
         return round(time.monotonic() - self._begun)
 
     def _compare(self, written: list[int]) -> dict[str, int]:
-        self.store.call("POST", f"/{self.streams}/_refresh")
         runs: dict[str, list[int]] = {}
-        for hit in self._hits():
-            source = hit["_source"]
-            runs.setdefault(source.get("run", "foreign"), []).append(
-                source["event"]["sequence"] if "run" in source else source["n"]
-            )
+        for run, number in self.store.numbers() if isinstance(self.store, Collector) else self._numbers():
+            runs.setdefault(run, []).append(number)
         lost = doubled = 0
         for numbers in runs.values():
             doubled += len(numbers) - len(set(numbers))
@@ -223,24 +221,18 @@ class Chaos:
         answer = json.loads(program.said)
         assert (answer["whole"], sum(run["records"] for run in answer["runs"])) == (True, records)
 
-    def _hits(self) -> list[Any]:
-        hits: list[Any] = []
+    def _numbers(self) -> Iterator[tuple[str, int]]:
+        """Run (of foreign lines "foreign") and number of each record."""
+        self.store.call("POST", f"/{self.streams}/_refresh")
         body = {"size": 5000, "_source": ["run", "event.sequence", "n"], "sort": ["_doc"]}
         status, answer = self.store.call("POST", f"/{self.streams}/_search?scroll=1m", body)
         while True:
             assert status == 200, answer
-            hits += answer["hits"]["hits"]
-            if not answer["hits"]["hits"]:
-                return hits
+            sources = [hit["_source"] for hit in answer["hits"]["hits"]]
+            yield from (
+                (one["run"], one["event"]["sequence"]) if "run" in one else ("foreign", one["n"]) for one in sources
+            )
+            if not sources:
+                return
             again = {"scroll": "1m", "scroll_id": answer["_scroll_id"]}
             status, answer = self.store.call("POST", "/_search/scroll", again)
-
-
-def count(store: Server, streams: str) -> int:
-    """How many records there are; -1 while the store is down."""
-    try:
-        store.call("POST", f"/{streams}/_refresh")
-        status, answer = store.call("GET", f"/{streams}/_count")
-    except OSError:
-        return -1
-    return int(answer["count"]) if status == 200 else -1

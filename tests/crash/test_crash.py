@@ -15,6 +15,7 @@ import pytest
 from shipper.failpoints import POINTS
 from tests import fakes
 from tests.crash.chaos import Chaos
+from tests.crash.collector import Collector
 from tests.fakes import Part, append
 from tests.servers import KINDS, Server, start
 
@@ -92,13 +93,13 @@ def test_killed_at(point: str, kind: str, times: int, tmp_path: Path, request: p
     assert [path.name for path in site.logs.iterdir()] == ["app.log"]
 
 
-@pytest.mark.server
 @pytest.mark.timeout(3600)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*(pytest.param(kind, marks=pytest.mark.server) for kind in KINDS), "collector"])
 def test_killed_at_random(kind: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """Under load with rotation, while the store goes and comes: nothing is lost, nothing is there twice."""
-    request.getfixturevalue(kind)  # skips where there is none
-    with start(kind) as store:
+    if kind in KINDS:
+        request.getfixturevalue(kind)  # skips where there is none
+    with start(kind) if kind in KINDS else Collector(tmp_path) as store:
         chaos = Chaos(store, tmp_path, f"t{secrets.token_hex(4)}", secrets.randbits(30))
         figures = chaos.run(int(os.environ.get("CRASH_KILLS", "12")))
     assert figures["written"] > 200
