@@ -28,8 +28,9 @@ from shipper.transport import Transport
 from tests import servers
 from tests.fakes import Part, World, until
 from tests.servers import Server
-from tests.servers.fixtures import require
+from tests.servers.fixtures import TIMEOUT_S, require
 
+pytestmark = [pytest.mark.server, pytest.mark.timeout(TIMEOUT_S)]
 TIGHT = {
     "elasticsearch": {
         "http.max_content_length": "1mb", "thread_pool.write.size": "1", "thread_pool.write.queue_size": "1",
@@ -324,10 +325,9 @@ def test_requests_and_records_that_are_too_large(site: Site) -> None:
     assert site.fates() == {Fate.DELIVERED: 40, Fate.DEAD_LETTERED: 1}
 
 
+@pytest.mark.parametrize("tight", ["elasticsearch"], indirect=True)  # OpenSearch has none
 def test_a_failure_store(site: Site) -> None:
     """Where a template of somebody else's has a failure store, what goes there is counted apart and never sent again."""
-    if site.server.kind != "elasticsearch":
-        pytest.skip("OpenSearch has none")
     site.template = False
     site.call("PUT", f"/_index_template/{site.service}", {
         "index_patterns": [site.name], "priority": 900, "data_stream": {},
@@ -350,10 +350,12 @@ def test_a_failure_store(site: Site) -> None:
     assert site.call("GET", f"/{site.name}::failures/_count")["count"] == 1
 
 
+# Those of Elasticsearch are not to be had as jars.
+PROCESSORS = pytest.mark.parametrize("tight", ["opensearch"], indirect=True)
+
+
 def pipeline(site: Site, otherwise: dict[str, Any]) -> None:
     """Ship by way of an ingest pipeline, which does something else with each record whose `count` is no number."""
-    if site.server.kind != "opensearch":
-        pytest.skip("the processors are not to be had")
     convert = {"field": "count", "type": "integer", "on_failure": [otherwise]}
     site.call("PUT", f"/_ingest/pipeline/{site.service}", {"processors": [{"convert": convert}]})
     site.parameters = f"&pipeline={site.service}"
@@ -361,6 +363,7 @@ def pipeline(site: Site, otherwise: dict[str, Any]) -> None:
         site.write([n], count="none" if n == 10 else n)
 
 
+@PROCESSORS
 def test_a_pipeline_that_drops_records(site: Site) -> None:
     """What a pipeline drops is counted as filtered."""
     pipeline(site, {"drop": {}})
@@ -369,6 +372,7 @@ def test_a_pipeline_that_drops_records(site: Site) -> None:
     assert site.fates() == {Fate.DELIVERED: 19, Fate.FILTERED: 1}
 
 
+@PROCESSORS
 def test_a_pipeline_that_fails(site: Site) -> None:
     """500 of a pipeline for what a record holds is that record's end: it is put aside with the pipeline's words, nothing waits for it."""
     pipeline(site, {"fail": {"message": "no number"}})
@@ -378,6 +382,7 @@ def test_a_pipeline_that_fails(site: Site) -> None:
     assert (entry["status"], entry["reason"]) == (500, "fail_processor_exception: no number")
 
 
+@PROCESSORS
 def test_a_pipeline_that_sends_records_elsewhere(site: Site) -> None:
     """`_index` of the answer is another one: delivered, and known as such when it is sent again without a checkpoint."""
     pipeline(site, {"set": {"field": "_index", "value": f"other-{site.service}"}})
