@@ -189,7 +189,9 @@ class JsonFormatter(logging.Formatter):
                 return self._write(record)
             edit = None if type(self).edit is JsonFormatter.edit else self.edit
             if SENT in record.__dict__:
-                return adopt(record, self, self._options, self._bounds, edit)
+                adopted = adopt(record, self, self._options, self._bounds, edit)
+                if adopted is not None:
+                    return adopted
             tags: set[str] = set(self._options.static_marks)
             for bounds in self._bounds.steps():
                 fields = build_whole(record, self._options, bounds, tags, entity_id=entity_id(), edit=edit)

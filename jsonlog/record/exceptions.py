@@ -17,12 +17,18 @@ from jsonlog.record.text import Bounds, bounded, clean, cut_middle, name_text, s
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
     from typing import Any
 
     from jsonlog.record.frames import Trace
 
 
+# What the interpreter itself reads: a subclass may have an attribute of its own in the place of one of these.
+_traceback: Callable[[BaseException], TracebackType | None] = BaseException.__traceback__.__get__  # type: ignore[union-attr]
+_cause: Callable[[BaseException], BaseException | None] = BaseException.__cause__.__get__  # type: ignore[union-attr]
+_context: Callable[[BaseException], BaseException | None] = BaseException.__context__.__get__  # type: ignore[union-attr]
+_is_suppressed: Callable[[BaseException], bool] = BaseException.__suppress_context__.__get__  # type: ignore[attr-defined]
 _LINKS = {
     "cause": "\nThe above exception was the direct cause of the following exception:\n\n",
     "context": "\nDuring handling of the above exception, another exception occurred:\n\n",
@@ -57,12 +63,12 @@ def describe(exc: BaseException, bounds: Bounds, tags: set[str]) -> dict[str, An
     """
     field: dict[str, Any] = _name(exc, bounds, tags)
     field["message"] = bounded(safe_text(exc, tags), bounds, tags)
-    trace = trace_of(exc.__traceback__)
+    trace = trace_of(_traceback(exc))
     alone = _linked(exc) is None and not isinstance(exc, BaseExceptionGroup)
     field["traceback"] = _alone(exc, trace, bounds, tags) if alone else format_traceback(exc, bounds, tags)
     chain = [] if alone else list(_chain(exc))
     others = [other for _, other in chain]
-    field["fingerprint"] = fingerprint([exc, *others], [trace, *(trace_of(other.__traceback__) for other in others)])
+    field["fingerprint"] = fingerprint([exc, *others], [trace, *(trace_of(_traceback(other)) for other in others)])
     notes = _notes(exc)[: bounds.chain]
     if notes:
         field["notes"] = [_short(note, bounds, tags) for note in notes]
@@ -87,7 +93,7 @@ def format_traceback(exc: BaseException, bounds: Bounds, tags: set[str]) -> str:
 
 def _alone(exc: BaseException, trace: Trace, bounds: Bounds, tags: set[str]) -> str:
     """Do the same for the usual exception, which has no others behind it."""
-    header = "" if exc.__traceback__ is None else _HEADER
+    header = "" if _traceback(exc) is None else _HEADER
     return cut_middle("".join((header, trace.text, *_last_lines(exc))), bounds, tags)
 
 
@@ -123,11 +129,11 @@ def _members(exc: BaseException) -> tuple[BaseException, ...]:
 
 def _linked(exc: BaseException) -> tuple[str, BaseException] | None:
     """Return the cause or context that the interpreter would show."""
-    if exc.__cause__ is not None:
-        return "cause", exc.__cause__
-    if exc.__context__ is not None and not exc.__suppress_context__:
-        return "context", exc.__context__
-    return None
+    cause = _cause(exc)
+    if cause is not None:
+        return "cause", cause
+    context = _context(exc)
+    return None if context is None or _is_suppressed(exc) else ("context", context)
 
 
 def _chain(exc: BaseException) -> Iterator[tuple[str, BaseException]]:
@@ -232,9 +238,9 @@ class _Text:
             self._depth -= outermost
 
     def _put_body(self, exc: BaseException, header: str, margin: str = "|") -> None:
-        if exc.__traceback__ is not None:
+        if _traceback(exc) is not None:
             self._put(header, margin)
-            frames = trace_of(exc.__traceback__).text
+            frames = trace_of(_traceback(exc)).text
             if frames:
                 self._put(frames)
         for text in _last_lines(exc):

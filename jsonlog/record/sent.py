@@ -31,7 +31,7 @@ def adopt(
     options: Options,
     bounds: Bounds,
     edit: Callable[[Any, dict[str, Any]], None] | None,
-) -> bytes:
+) -> bytes | None:
     """
     Give the line of a record that has been formatted already.
 
@@ -42,12 +42,27 @@ def adopt(
         options: Of *formatter*.
         bounds: What is cut.
         edit: The hook of a subclass.
+
+    Returns:
+        The line; None where the attribute is somebody else's and holds none.
     """
-    line, maker = record.__dict__[SENT]
-    if maker == mark_of(formatter) or not (edit or _adds(options)):
-        return bytes(line)
+    sent = record.__dict__[SENT]
+    if type(sent) is not tuple or len(sent) != 2 or type(sent[0]) is not bytes:
+        return None
+    line: bytes = sent[0]
+    maker = sent[1]
+    if maker == mark_of(formatter):
+        return line
+    try:
+        whole = orjson.loads(line)
+    except ValueError:
+        return None
+    if type(whole) is not dict or b"\n" in line:
+        return None
+    if not (edit or _adds(options)):
+        return line
     tags: set[str] = set()
-    sender = orjson.loads(line).get("sender")
+    sender = whole.get("sender")
 
     def read() -> dict[str, Any]:
         fields = orjson.loads(line)

@@ -352,6 +352,29 @@ def test_an_exception_class_that_breaks_its_description():
     assert "could not be described" in field["traceback"]
 
 
+class Endless:
+    """Answers whatever it is asked with itself."""
+
+    def __getattr__(self, name):
+        return self
+
+
+@pytest.mark.parametrize("name", ["__traceback__", "__cause__", "__context__", "__suppress_context__"])
+@pytest.mark.parametrize("value", [Endless(), 5, None])
+def test_an_exception_that_has_an_attribute_of_its_own_where_the_interpreter_looks(name, value):
+    """What the interpreter itself reads is told: no attribute of a subclass makes it endless, or loses it."""
+    kind = type("Own", (Exception,), {name: property(lambda _: value)})
+
+    def fail():
+        raise kind("told") from KeyError("behind")
+
+    exc = raised(fail)
+    result = fields(exc_info=exc)["exc"]
+    assert result["message"] == "told"
+    assert "in fail" in result["traceback"]
+    assert [item["relation"] for item in result["chain"]] == ["cause"]
+
+
 def test_a_syntax_error_with_nonsense_in_it():
     """Attributes of a SyntaxError may be anything."""
     exc = SyntaxError("bad")

@@ -411,6 +411,18 @@ def test_an_empty_record():
     assert result["message"] == ""
 
 
+@pytest.mark.parametrize(
+    "value",
+    [None, "x", (), (b"{}",), ("{}", None), (b"garbage", None), (b'{"a":1}\n{"b":2}', "x"), (b"[1]", None), (b'{"a":NaN}', None), (b"\xff", None)],
+)  # fmt: skip
+def test_an_attribute_that_looks_like_a_line_of_ours(value):
+    """Somebody else's `jsonlog_sent` is neither written as it is, nor does it cost the record."""
+    for options in ({}, {"service": "shop"}):
+        result = check(JsonFormatter(**options), make("kept %s", 1, extra={"order": 17, "jsonlog_sent": value}))
+        assert result["message"] == "kept 1"
+        assert result["extra"] == {"order": 17}
+
+
 def test_attributes_of_other_versions_of_python_do_not_leak():
     """`taskName` of a record from 3.12 is no extra on 3.11, and its absence is none on 3.13."""
     result = fields(taskName="Task-9")
