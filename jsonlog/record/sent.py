@@ -57,7 +57,7 @@ def adopt(
         whole = orjson.loads(line)
     except ValueError:
         return None
-    if type(whole) is not dict or b"\n" in line:
+    if type(whole) is not dict or not whole or b"\n" in line:
         return None
     if not (edit or _adds(options)):
         return line

@@ -413,7 +413,7 @@ def test_an_empty_record():
 
 @pytest.mark.parametrize(
     "value",
-    [None, "x", (), (b"{}",), ("{}", None), (b"garbage", None), (b'{"a":1}\n{"b":2}', "x"), (b"[1]", None), (b'{"a":NaN}', None), (b"\xff", None)],
+    [None, "x", (), (b"{}",), (b"{}", None), ("{}", None), (b"garbage", None), (b'{"a":1}\n{"b":2}', "x"), (b"[1]", None), (b'{"a":NaN}', None), (b"\xff", None)],
 )  # fmt: skip
 def test_an_attribute_that_looks_like_a_line_of_ours(value):
     """Somebody else's `jsonlog_sent` is neither written as it is, nor does it cost the record."""
