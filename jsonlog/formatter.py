@@ -8,7 +8,7 @@ import os
 
 import orjson
 
-from jsonlog.options import refuse_format, resolve
+from jsonlog.options import refuse_format, refuse_paths, resolve
 from jsonlog.record.build import SENT, entity_id, format_time, split_time
 from jsonlog.record.direct import Direct
 from jsonlog.record.encode import Encoder
@@ -120,6 +120,8 @@ class JsonFormatter(logging.Formatter):
         static = encoder.careful(options.static, self._bounds, marks)
         if redactor:
             redactor.apply({"extra": static})
+            if type(self).edit is JsonFormatter.edit:  # else there may be fields that only the hook knows
+                refuse_paths(redactor)
         self._options = dataclasses.replace(options, static=static, static_marks=frozenset(marks))
         # What changes the shape of a record, or needs the whole of it, takes the careful way.
         is_direct = (

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import orjson
 
 from jsonlog.record.redact import Redactor, make_redactor
-from jsonlog.record.shape import FIELDS, OBJECTS, PROFILES, RESERVED
+from jsonlog.record.shape import FIELDS, NOT_TEXT, OBJECTS, PROFILES, RESERVED, TOP_LEVEL
 from jsonlog.record.text import MARKS, Bounds, clean
+from jsonlog.record.values import is_shadowed, repaired_key
 
 TYPE_CHECKING = False  # importing `typing` would cost an application 5 ms
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def resolve(given: dict[str, Any]) -> Options:
         level_number=_flag("level_number", given["level_number"]),
         moves={**PROFILES[profile], **_moves(given["rename"])},
         order=_order(given["order"]),
-        redactor=make_redactor(given["redact"]),
+        redactor=make_redactor(given["redact"], NOT_TEXT),
         providers=_providers(given["context"]),
         trace=_flag("trace", given["trace"]),
         bounds=bounds,
@@ -117,6 +118,21 @@ def refuse_format(fmt: object, datefmt: object, style: object, unknown: Mapping[
         raise ValueError(f"JsonFormatter: 'style' must be '%', '{{' or '$' (it has no effect), got {style!r}")
     for name in unknown:
         raise ValueError(f"JsonFormatter has no option {name!r}{_nearest(name, known)}")
+
+
+def refuse_paths(redactor: Redactor) -> None:
+    """
+    Refuse paths of secrets that lead to no field a record has.
+
+    Raises:
+        ValueError: One does; names it.
+    """
+    for path in redactor.paths:
+        if path.partition(".")[0].lower() not in (*TOP_LEVEL, "*"):
+            raise ValueError(
+                f"JsonFormatter: 'redact' has the path {path!r}, which is no field of the record; "
+                f"the user's own are those like 'extra.{path}'"
+            )
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -174,7 +190,8 @@ def _fields(name: str, value: object) -> dict[str, Any]:
 def _labels(value: object) -> dict[str, str]:
     labels = _fields("labels", value)
     for key, item in labels.items():
-        if not key.strip() or not isinstance(item, str) or len(item) > _MAX_NAME:
+        is_good = repaired_key(key) == key and not is_shadowed(key, labels)
+        if not is_good or not isinstance(item, str) or len(item) > _MAX_NAME:
             raise _wrong(
                 "labels", f"a dict of names and strings of at most {_MAX_NAME} characters, wrong at {key!r}", item
             )
@@ -217,7 +234,7 @@ def _moves(value: object) -> dict[str, str | None]:
             if name == "@timestamp":
                 raise ValueError("JsonFormatter: 'rename' drops '@timestamp', which every record needs")
             continue
-        if not isinstance(target, str) or not all(piece.strip() for piece in target.split(".")):
+        if not isinstance(target, str) or repaired_key(target) != target or clean(target, set()) != target:
             raise _wrong("rename", f"a dict of names to names (or None to drop), wrong at {name!r}", target)
         first = target.split(".", 1)[0]
         if first in RESERVED and first not in moves:

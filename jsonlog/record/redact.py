@@ -4,7 +4,8 @@ Takes secrets out of records: by the name of a key, by its path, and by what a t
 Strategy: rules are compiled once. A text is only searched by a pattern whose hint, a plain substring, is in it. Rules:
 
 1. No pattern here can take more than linear time: every repetition is possessive or bounded, and starts at an edge.
-2. A value under a secret key is replaced whole, whatever it is. In a text only the secret itself is replaced.
+2. A value under a secret key is replaced whole, whatever it is. In a text only the secret itself is replaced. A field of the
+   record that is no text is left out, since stores take no text in its place; `@timestamp`, which they need, stays.
 3. A user's own pattern is searched in every text; its speed is its owner's business.
 """
 
@@ -99,16 +100,25 @@ class Redactor:
         paths: Dotted paths in the record, `*` for any one piece: `extra.headers.authorization`, `*.password`. One that
             begins with `*` matches at any depth.
         patterns: Names of `PRESETS`, or regular expressions.
+        not_text: Paths of the record's own fields that are left out rather than replaced.
 
     Raises:
         ValueError: A rule is of the wrong kind, or a regular expression is wrong; names it.
     """
 
     def __init__(
-        self, keys: Iterable[str] = (), paths: Iterable[str] = (), patterns: Iterable[str | re.Pattern[str]] = ()
+        self,
+        keys: Iterable[str] = (),
+        paths: Iterable[str] = (),
+        patterns: Iterable[str | re.Pattern[str]] = (),
+        *,
+        not_text: frozenset[str] = frozenset(),
     ) -> None:
         self._keys = frozenset(key.lower() for key in _strings("keys", keys))
-        self._paths = [_compile_path(path) for path in _strings("paths", paths)]
+        # A key with dots stands for one key within another, too.
+        self.paths = paths = [*_strings("paths", paths), *(f"*.{key}" for key in self._keys if "." in key)]
+        self._paths = [_compile_path(path) for path in paths]
+        self._not_text = not_text
         self._patterns = [_compile_pattern(item) for item in _listed("patterns", patterns)]
         self._hints = tuple(hint.encode() for hints, _, _ in self._patterns for hint in hints)
         self._has_cards = any(replace is _replace_cards for _, _, replace in self._patterns)
@@ -143,10 +153,13 @@ class Redactor:
             self._visit(tree, "")
 
     def _visit(self, value: Any, path: str) -> None:
-        for key, item in value.items() if type(value) is dict else enumerate(value):
+        for key, item in list(value.items() if type(value) is dict else enumerate(value)):
             here = f"{path}.{key}" if path else str(key)
             if self._is_secret(str(key), here):
-                value[key] = REPLACEMENT
+                if here in self._not_text:
+                    del value[key]
+                elif here != "@timestamp":
+                    value[key] = REPLACEMENT
             elif type(item) in (dict, list):
                 self._visit(item, here)
 
@@ -188,7 +201,7 @@ def _compile_path(path: str) -> re.Pattern[str]:
 
 def _compile_pattern(item: object) -> Pattern:
     if isinstance(item, re.Pattern) and isinstance(item.pattern, str):
-        return (), item, _replace
+        return (), _finding(item), _replace
     if not isinstance(item, str):
         raise ValueError(f"JsonFormatter: 'redact' has the pattern {item!r}, which is neither text nor compiled")
     if item in PRESETS:
@@ -197,9 +210,15 @@ def _compile_pattern(item: object) -> Pattern:
     if item.isidentifier():
         raise ValueError(f"JsonFormatter: 'redact' has no pattern {item!r}; there are {', '.join(PRESETS)}")
     try:
-        return (), re.compile(item), _replace
+        return (), _finding(re.compile(item)), _replace
     except re.error as exc:
         raise ValueError(f"JsonFormatter: 'redact' has the pattern {item!r}, which is not valid: {exc}") from exc
+
+
+def _finding(regex: re.Pattern[str]) -> re.Pattern[str]:
+    if regex.search(""):
+        raise ValueError(f"JsonFormatter: 'redact' has the pattern {regex.pattern!r}, which finds nothing everywhere")
+    return regex
 
 
 def _listed(name: str, items: Any) -> list[Any]:
@@ -216,12 +235,13 @@ def _strings(name: str, items: Any) -> list[str]:
     return result
 
 
-def make_redactor(option: Mapping[str, Any] | None) -> Redactor | None:
+def make_redactor(option: Mapping[str, Any] | None, not_text: frozenset[str]) -> Redactor | None:
     """
     Compile the option `redact`.
 
     Args:
         option: `keys`, `paths` and `patterns`, each a list; None for no redaction.
+        not_text: As in `Redactor`.
 
     Raises:
         ValueError: Something else is in it.
@@ -230,4 +250,4 @@ def make_redactor(option: Mapping[str, Any] | None) -> Redactor | None:
         return None
     if not isinstance(option, dict) or not set(option) <= {"keys", "paths", "patterns"}:
         raise ValueError(f"JsonFormatter: 'redact' takes a dict with 'keys', 'paths' and 'patterns', got {option!r}")
-    return Redactor(**option)
+    return Redactor(**option, not_text=not_text)

@@ -28,10 +28,14 @@ FIELDS = (
 )  # fmt: skip
 """Everything that the formatter writes, in its order."""
 
+NUMBERS = frozenset({"msecs", "log.level_number", "log.origin.file.line", "process.pid", "process.thread.id"})
+
 TOP_LEVEL = tuple(dict.fromkeys(name.partition(".")[0] for name in FIELDS))
 OBJECTS = frozenset(
     name[:end] for name in FIELDS for end in range(len(name)) if name[end] == "." and not name.startswith("@")
 )
+NOT_TEXT = NUMBERS | OBJECTS | {"labels", "extra", "exc.chain"}
+"""Fields in whose place the stores take no text."""
 RESERVED = frozenset(TOP_LEVEL) | {"sender", "run", "event", "error", "jsonlog", "data_stream", "shipper"}
 """Names at the top level that no field of the user's may take: the record's, the handler's and the shipper's."""
 

@@ -8,7 +8,7 @@ import pytest
 from jsonlog import JsonFormatter
 from jsonlog.record.redact import PRESETS, REPLACEMENT, Redactor
 from jsonlog.record.text import SCRUB_AHEAD
-from tests.jsonlog.support import check, fields, is_direct, make
+from tests.jsonlog.support import check, fields, is_direct, make, parse
 
 ALL = {"patterns": list(PRESETS)}
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMIIEow+/=\nabc\n-----END RSA PRIVATE KEY-----"
@@ -148,6 +148,46 @@ def test_labels_and_chains():
     assert result["exc"]["chain"][0]["message"] == REPLACEMENT
     options["redact"] = {"paths": ["*.team"]}
     assert fields(options=options)["labels"]["team"] == REPLACEMENT
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [{"keys": [name]} for name in ("id", "pid", "line", "chain", "process", "log", "extra", "@timestamp", "msecs")]
+    + [{"paths": ["*"]}],
+)
+def test_fields_that_are_no_text_are_left_out(rules):
+    """Stores would refuse a text in their place; the time, which they need, stays."""
+    exc = ValueError("v")
+    exc.__cause__ = KeyError("k")
+    record = make(exc_info=exc, extra={"id": 1, "x": {"pid": 2}})
+    result = parse(JsonFormatter(redact=rules, level_number=True, labels={"id": "a"}).format_bytes(record))
+    assert result["@timestamp"] == "2026-11-22T05:02:17.220Z"
+    for name in ("process", "log", "exc", "labels", "extra"):
+        assert isinstance(result.get(name, {}), dict)
+    assert REPLACEMENT not in (result.get("process", {}).get("pid"), result.get("msecs"))
+
+
+def test_a_key_with_dots_is_also_one_key_within_another():
+    """`user.password` is a key of that name, and `password` in `user`."""
+    extra = {"user": {"password": "a", "name": "b"}, "x": {"user.password": "c"}, "password": "d"}
+    result = fields(extra=extra, options={"redact": {"keys": ["user.password"]}})["extra"]
+    assert result == {
+        "user": {"password": REPLACEMENT, "name": "b"},
+        "x": {"user.password": REPLACEMENT},
+        "password": "d",
+    }
+
+
+def test_a_path_that_leads_nowhere_is_refused():
+    """A secret would stay where `extra.` was forgotten; only a hook may know other fields."""
+    with pytest.raises(ValueError, match=r"'user\.email'.*'extra\.user\.email'"):
+        JsonFormatter(redact={"paths": ["user.email"]})
+
+    class Adds(JsonFormatter):
+        def edit(self, record, fields):
+            fields["user"] = {"email": "me"}
+
+    assert '"user":{"email":"[redacted]"}' in Adds(redact={"paths": ["user.email"]}).format(make())
 
 
 def test_own_patterns():
