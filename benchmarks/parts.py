@@ -91,8 +91,9 @@ def build_sink() -> Path:
 class Sink:
     """The C sink as a process."""
 
-    def __init__(self, port: int = 0) -> None:
-        self._process = subprocess.Popen([build_sink(), str(port)], stdout=subprocess.PIPE)
+    def __init__(self, port: int = 0, *, refuse: bool = False) -> None:
+        command = [build_sink(), str(port), *(["refuse"] if refuse else [])]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self._process.stdout is not None
         self.port = int(self._process.stdout.readline())
         self.url = f"http://127.0.0.1:{self.port}"

@@ -241,15 +241,23 @@ def worst(options: argparse.Namespace) -> None:
         + b"\n"
     )
     (folder / "app.jsonl").write_bytes(line * (size // len(line)))
-    sink = Sink()
-    try:
-        cost = ours(folder, sink, "--compression", "none")
-        arrived = sink.stats()["lines"]
-    finally:
-        sink.close()
-    print(
-        f"not JSON: {size / 1e6 / cost.seconds:.0f} MB/s, {cost.peak_mb:.0f} MB, {arrived} of {size // len(line)} delivered as records"
-    )
+    good, lines = make_data(size)
+    text = ["| | MB/s wall | MB per CPU-second | peak RSS, MB | |", "|---|---|---|---|---|"]
+    for name, data, refuse in (("not JSON", folder, False), ("refused", good, True)):
+        sink = Sink(refuse=refuse)
+        try:
+            cost = ours(data, sink, "--compression", "none")
+            arrived = sink.stats()["lines"]
+        finally:
+            sink.close()
+        read = sum(path.stat().st_size for path in data.glob("*.jsonl")) / 1e6
+        end = "dead-lettered, each once" if refuse else "delivered, wrapped in records"
+        expected = lines if refuse else size // len(line)
+        text.append(
+            f"| {name} | {read / cost.seconds:.0f} | {read / cost.cpu_seconds:.0f} | {cost.peak_mb:.0f} | {arrived} of {expected} {end} |"
+        )
+    (RESULTS / "shipper-worst.md").write_text("\n".join(text) + "\n")
+    print("\n".join(text))
 
 
 def start(options: argparse.Namespace) -> None:

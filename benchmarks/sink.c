@@ -112,12 +112,20 @@ static long dechunk(int fd, Buffer *in, size_t at, Buffer *out) {
     }
 }
 
+/* Every item is refused: what a store says to records that its mapping cannot take. */
+static int refuse;
+static const char REFUSED[] = "{\"create\":{\"status\":400,\"error\":{\"type\":\"illegal_argument_exception\",\"reason\":\"refused by the benchmark\"}}}";
+
 static void take(const char *p, size_t size, int bulk, int brief, Buffer *answer) {
     uint64_t count = 0, total = 0;
     const char *end = p + size, *next;
     int document = !bulk;
     char op = 'c';
-    if (bulk) { answer->size = 0; add(answer, "{\"errors\":false,\"items\":[", 25); }
+    if (bulk) {
+        const char *head = refuse ? "{\"errors\":true,\"items\":[" : "{\"errors\":false,\"items\":[";
+        answer->size = 0;
+        add(answer, head, strlen(head));
+    }
     for (; p < end; p = next + 1, document = bulk ? !document : 1) {
         next = memchr(p, '\n', end - p);
         if (!next) next = end;
@@ -127,7 +135,8 @@ static void take(const char *p, size_t size, int bulk, int brief, Buffer *answer
         total += hash(p, next - p);
         if (!bulk) continue;
         if (count > 1) add(answer, ",", 1);
-        if (brief) {
+        if (refuse) add(answer, REFUSED, sizeof REFUSED - 1);
+        else if (brief) {
             const char *item = op == 'i' ? "{\"index\":{\"status\":201}}" : "{\"create\":{\"status\":201}}";
             add(answer, item, strlen(item));
         } else {
@@ -230,6 +239,7 @@ out:
 int main(int count, char **arguments) {
     int server = socket(AF_INET, SOCK_STREAM, 0), one = 1;
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    refuse = count > 2;
     address.sin_port = htons(count > 1 ? atoi(arguments[1]) : 0);
     socklen_t size = sizeof address;
     setsockopt(server, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);

@@ -18,13 +18,17 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cached_property
+from io import BytesIO
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
-from shipper.core.model import Checked, Refused
+from shipper.core.model import Checked, Chunk, Refused
 from shipper.errors import StoreFull
 
 DEAD_LETTERS = "dead-letters.jsonl"
+_MAX_CHUNK = 16 * 1024 * 1024  # bytes of a file that are read to find lines of it again
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,25 +211,50 @@ def trace(refused: Sequence[Refused], chunks: Sequence[Checked]) -> list[Refused
     Returns:
         The lines; one that is not found where it should be (its file was moved away) stays as it is.
     """
-    return [one if one.offset >= 0 else _trace(one, chunks) for one in refused]
+    places = [_Places(checked.chunk) for checked in chunks]
+    return [one if one.offset >= 0 else _trace(one, places) for one in refused]
 
 
-def _trace(one: Refused, chunks: Sequence[Checked]) -> Refused:
-    for chunk in (checked.chunk for checked in chunks):
-        if chunk.source.key != one.source.key or not chunk.start.line <= one.line < chunk.end.line:
-            continue
+def _trace(one: Refused, places: Sequence[_Places]) -> Refused:
+    for place in places:
+        if one in place:
+            return place.find(one)
+    return one
+
+
+class _Places:
+    """Where the lines of a chunk stand in their file, which is read once, when the first of them is asked for."""
+
+    def __init__(self, chunk: Chunk) -> None:
+        self._chunk = chunk
+
+    def __contains__(self, one: Refused) -> bool:
+        chunk = self._chunk
+        return chunk.source.key == one.source.key and chunk.start.line <= one.line < chunk.end.line
+
+    def find(self, one: Refused) -> Refused:
+        if not self._lines:
+            return one
+        number = one.line - self._chunk.start.line
+        return replace(one, data=self._lines[number].removesuffix(b"\n"), offset=self._offsets[number])
+
+    @cached_property
+    def _lines(self) -> list[bytes]:
+        """None where the file is another one by now, or the chunk is one line too long to be held."""
+        chunk = self._chunk
+        if chunk.size > _MAX_CHUNK:
+            return []
         try:
             with open(chunk.source.path, "rb") as file:  # noqa: PTH123 (a path may hold bytes that are no text)
                 data = os.pread(file.fileno(), chunk.size, chunk.start.offset)
         except OSError:
-            break
-        if len(data) != chunk.size or not (data.endswith(chunk.tail) or chunk.tail.endswith(data)):
-            break
-        lines = data.split(b"\n")
-        number = one.line - chunk.start.line
-        offset = chunk.start.offset + sum(map(len, lines[:number])) + number
-        return replace(one, data=lines[number], offset=offset)
-    return one
+            return []
+        same = len(data) == chunk.size and (data.endswith(chunk.tail) or chunk.tail.endswith(data))
+        return list(BytesIO(data)) if same else []
+
+    @cached_property
+    def _offsets(self) -> list[int]:
+        return list(accumulate(map(len, self._lines), initial=self._chunk.start.offset))
 
 
 def _entries(path: Path, offset: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:

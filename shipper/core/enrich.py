@@ -86,7 +86,7 @@ def merge(first: Fields, second: Fields) -> dict[str, Any]:
     merged = dict(second)
     for key, value in first.items():
         other = merged.get(key)
-        merged[key] = merge(value, other) if isinstance(value, Mapping) and isinstance(other, Mapping) else value
+        merged[key] = merge(value, other) if isinstance(value, dict) and isinstance(other, dict) else value
     return merged
 
 
@@ -128,6 +128,13 @@ def add_to_line(line: bytes, fields: Fields) -> bytes:
     return _encode(top)
 
 
+def add_to_record(record: dict[str, Any], fields: Fields) -> None:
+    """Add fields to a record that is not JSON yet, and whose names are not dotted."""
+    for key, value in _missing(fields, record).items():
+        old = record.get(key)
+        record[key] = merge(old, value) if isinstance(old, dict) else value
+
+
 def _replace_constant(data: bytes, key: str, value: Any) -> bytes | None:
     """Add to an object that each line has, with the same bytes."""
     if not isinstance(value, Mapping) or _encode(key)[:-1] + b"." in data:
@@ -159,7 +166,7 @@ def _missing(fields: Fields, record: Fields, before: tuple[str, ...] = ()) -> di
     kept: dict[str, Any] = {}
     for key, value in fields.items():
         names = (*before, key)
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):  # asking for a Mapping takes five times as long
             if inner := _missing(value, record, names):
                 kept[key] = inner
         elif not _has(record, names):
@@ -172,7 +179,7 @@ def _has(record: Fields, names: tuple[str, ...]) -> bool:
         name = ".".join(names[:count])
         if name in record:
             inner = record[name]
-            if not isinstance(inner, Mapping) or count == len(names) or _has(inner, names[count:]):
+            if not isinstance(inner, dict) or count == len(names) or _has(inner, names[count:]):
                 return True
     return False
 

@@ -23,7 +23,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from shipper.core.enrich import Fields, Top, add_to_line
+from shipper.core.enrich import Fields, Top, add_to_line, add_to_record
 
 WRAPPED, CUT, UTF8, TIMESTAMP, KEYS = (f"shipper.{word}" for word in ("wrapped", "cut", "utf8", "timestamp", "keys"))
 _DAY = (
@@ -138,14 +138,15 @@ def cut(head: bytes, size: int, *, at: str, place: Mapping[str, Any], fields: Fi
 
 
 def _made(text: str, *, at: str, place: Mapping[str, Any], marks: list[str], fields: Fields) -> bytes:
-    record = {
+    record: dict[str, Any] = {
         "@timestamp": at,
         "message": text,
         "event": {"kind": "pipeline_error"},
         "log": {"file": {"path": place["path"]}, "offset": place["offset"]},
         "tags": marks,
     }
-    return add_to_line(_encode(record), fields)
+    add_to_record(record, fields)
+    return _encode(record)
 
 
 def _written_once(text: bytes) -> Top | None:
