@@ -31,6 +31,7 @@ from shipper.finished import Finished
 from shipper.journal import Journal
 from shipper.lanes import Full, Lanes, Queue
 from shipper.limits import Limits
+from shipper.memory import give_back_when_calm
 from shipper.replay import read_again
 from shipper.tailer import Tailer
 from shipper.watch import Mode, Watcher, wait_for
@@ -139,6 +140,7 @@ class Pipeline:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [tasks.create_task(self._send(queue)) for queue in self._lanes.queues]
                 helpers.append(tasks.create_task(self._committer.keep_committing()))
+                helpers.append(tasks.create_task(give_back_when_calm(lambda: self._bytes)))
                 if self.watch != "poll" and not once:
                     self._watcher = Watcher(self.files.patterns, self.watch, self._wake.set, self.emit)
                     helpers.append(tasks.create_task(self._watcher.run()))
