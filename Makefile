@@ -11,7 +11,7 @@ ARGS   ?=
 help:
 	@echo "make demo        the whole path on this machine: a web application, the shipper, a store, queries"
 	@echo "                 STORE=opensearch or STORE=elasticsearch sends to a real one; ARGS=--serve stays up"
-	@echo "make test        the whole test suite; QUESTIONS_RECORDS=8000 asks its questions of fewer than 100,000 records"
+	@echo "make test        the whole test suite; QUESTIONS_RECORDS=20000 asks its questions of fewer than 100,000 records"
 	@echo "make lint        ruff and mypy --strict"
 	@echo "make torture     the log handler under forks, kills, signals and a full disk, at full size (10 to 30 minutes)"
 	@echo "make containers  builds the image and brings docker-compose.yml up with podman or Docker"

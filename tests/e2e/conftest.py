@@ -16,7 +16,6 @@ from tests.e2e.corpus import PROCESSES
 from tests.e2e.questions import Corpus
 
 RECORDS = int(os.environ.get("QUESTIONS_RECORDS", "100000"))
-NDJSON = {"content-type": "application/x-ndjson"}
 
 
 @pytest.fixture(scope="package")
@@ -38,13 +37,12 @@ def corpus(tmp_path_factory):
     return it
 
 
-def ship(corpus, url, state):
+def ship(corpus, url, state, *profiles):
     """Ship the files with `shipper run --once`, as anybody would, but in order: the first value of a key decides on its type."""
     command = [sys.executable, "-P", "-m", "shipper", "run", "--once", "--to", url, "--state", state]
-    done = subprocess.run(
-        [*command, "--path", corpus.folder / "ours/*.jsonl"], capture_output=True, text=True, timeout=500,
-        env={**os.environ, "SHIPPER_IN_FLIGHT": "1"},
-    )  # fmt: skip
+    paths = [option for profile in profiles for option in ("--path", corpus.folder / profile / "*.jsonl")]
+    environment = {**os.environ, "SHIPPER_IN_FLIGHT": "1"}
+    done = subprocess.run([*command, *paths], capture_output=True, text=True, timeout=500, env=environment)
     assert done.returncode == 0, done.stderr
 
 
@@ -56,17 +54,8 @@ class Answers:
         self.path = f"/logs-*.jsonlog*-{corpus.namespace}"
         self.http = httpx.Client(base_url=server.url, timeout=120)
         setup(Settings(to=server.url), Options())
-        ship(corpus, server.url, state)
-        self._send_ecs(corpus)
+        ship(corpus, server.url, state, "ours", "ecs")
         self.ask("POST", f"{self.path}/_refresh")
-
-    def _send_ecs(self, corpus):
-        (file,) = (corpus.folder / "ecs").glob("*.jsonl")
-        lines = file.read_bytes().splitlines()
-        for first in range(0, len(lines), 5000):
-            body = b"".join(b'{"create":{}}\n' + line + b"\n" for line in lines[first : first + 5000])
-            path = f"/logs-mail.jsonlog_ecs-{corpus.namespace}/_bulk?filter_path=errors"
-            assert self.http.post(path, content=body, headers=NDJSON).json() == {"errors": False}
 
     def ask(self, method, path, body=None):
         answer = self.http.request(method, path, json=body)

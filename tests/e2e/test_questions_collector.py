@@ -12,7 +12,7 @@ pytestmark = pytest.mark.timeout(1200)
 @pytest.fixture
 def collector(start, corpus, tmp_path):
     process = start()
-    ship(corpus, process.url, tmp_path / "state")
+    ship(corpus, process.url, tmp_path / "state", "ours")
     return process
 
 
