@@ -17,12 +17,11 @@ help:
 	@echo "make containers  builds the image and brings docker-compose.yml up with podman or Docker"
 	@echo "make lock        writes the two lock files anew from pyproject.toml"
 
-# A lock is installed first, with its hashes checked; then the project itself, which may bring nothing more. Compiled is what is
-# imported, when it is.
+# A lock is installed first, with its hashes checked; then the project itself, which may bring nothing more.
 define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or later is needed, this is " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --require-hashes -r $(1)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(1)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 endef
