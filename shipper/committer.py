@@ -117,6 +117,16 @@ class Committer:
                 self._can()
                 return
 
+    async def try_to_store(self, write: Callable[[], None]) -> bool:
+        """Write something that is not worth waiting for; tell whether there was room."""
+        try:
+            await asyncio.to_thread(write)
+        except StoreFull as exc:
+            self._cannot(exc)
+            return False
+        self._can()
+        return True
+
     def _cannot(self, exc: StoreFull) -> None:
         if not self.fails:
             self.fails = True

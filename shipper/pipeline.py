@@ -91,7 +91,7 @@ class Pipeline:
     def __post_init__(self) -> None:
         self._lanes = Lanes(self.limits)
         self._committer = Committer(self.checkpoint, self.emit, self._passed)
-        self._journal = Journal(self.checkpoint, self._store, self.emit)
+        self._journal = Journal(self.checkpoint, self._committer.try_to_store, self.emit)
         self._cleaner = Cleaner(
             self.finished,
             self.files,

@@ -112,10 +112,10 @@ def test_killed_at_random(endpoint: Endpoint, tmp_path: Path) -> None:
         wait_for(lambda log=program: "the sink is" in log.said.rpartition("shipping ")[2], "the start")
         until = time.monotonic() + chance.uniform(0.05, 1.0)
         while time.monotonic() < until:
-            append(site.logs / "app.log", lines(range(written, written + 50)))
-            part.write(lines(range(written + 50, written + 100)))
-            written += 100
-            time.sleep(0.01)
+            append(site.logs / "app.log", lines(range(written, written + 20)))
+            part.write(lines(range(written + 20, written + 40)))
+            written += 40
+            time.sleep(0.02)
         if kill % 3 == 0:
             (site.logs / "app.log").rename(site.logs / f"app.log.{kill}")
             part.end()

@@ -25,7 +25,8 @@ from shipper.core.framing import check
 from shipper.core.manifest import Manifest, Span, manifest_of, request_name
 from shipper.core.model import ORIGIN, Batch, Fate, Piece, Position, Source
 from shipper.core.shapes import SHAPES
-from shipper.events import NotRepeated
+from shipper.errors import StoreFull
+from shipper.events import NotRepeated, StateFailed
 from shipper.formats import VERSIONS
 from tests.fakes import QUICK, Part, Store, World, append, line, lines, say, until
 
@@ -303,6 +304,32 @@ def test_a_file_that_a_request_needs_is_not_deleted_before_the_commit(world: Wor
             await task
 
     asyncio.run(run())
+
+
+def test_a_full_disk_holds_no_request_up(world: World) -> None:
+    """What cannot be written down is sent all the same: that makes the room."""
+    world.finished = {"fate": "delete"}
+    part = Part(world.folder, lines(range(100))).end()
+
+    async def run() -> None:
+        async with world.pipeline() as pipeline:
+            execute, full = pipeline.checkpoint._execute, [True]
+
+            def no_room(statements: Any) -> None:
+                if full and any("manifests" in text or text.startswith("UPDATE") for text, rows in statements if rows):
+                    raise StoreFull("no room")
+                execute(statements)
+
+            pipeline.checkpoint._execute = no_room  # type: ignore[method-assign]
+            task = asyncio.create_task(pipeline.run())
+            await until(lambda: not part.path.exists(), "the room")
+            full.clear()
+            pipeline.stop(wait_for_writers=False)
+            await task
+
+    asyncio.run(run())
+    assert world.store.numbers == list(range(100))
+    assert len(world.seen(StateFailed)) == 1
 
 
 def piece(*texts: bytes, first: int = 0, key: str = "k") -> Piece:
