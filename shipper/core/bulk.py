@@ -189,7 +189,7 @@ def _refused_whole(pieces: Sequence[Piece], response: Response) -> Outcome:
 
 
 def _sort(pieces: Sequence[Piece], items: list[_Item]) -> Outcome:
-    sorter = _Sorter()
+    sorter = _Sorter(tuple({f"{piece.source.key}{piece.mark}-" for piece in pieces}))
     start = 0
     for piece in pieces:
         stop = start + len(piece.lines)
@@ -201,8 +201,14 @@ def _sort(pieces: Sequence[Piece], items: list[_Item]) -> Outcome:
 
 @dataclass(slots=True)
 class _Sorter:
-    """Collects the lines of a request by what became of them."""
+    """
+    Collects the lines of a request by what became of them.
 
+    Args:
+        prefixes: How the ids of all lines begin.
+    """
+
+    prefixes: tuple[str, ...]
     ended: list[Ended] = field(default_factory=list)
     refused: list[Refused] = field(default_factory=list)
     kept: dict[Verdict, list[Piece]] = field(default_factory=dict)
@@ -212,8 +218,8 @@ class _Sorter:
         """Take one piece; False when the answer speaks of other records."""
         positions: dict[Verdict, list[int]] = {}
         for position, result in enumerate(results):
-            # What goes to the failure store gets an id of the store's making there.
-            if result.id and result.id != line_id(piece, position) and result.failure_store != "used":
+            # Any other id was made by the store: by a pipeline, or where its failure store took the record.
+            if result.id and result.id != line_id(piece, position) and result.id.startswith(self.prefixes):
                 return False
             verdict = _judge(result)
             if verdict is Verdict.DELIVERED and piece.since and result.index not in ("", piece.since):

@@ -94,12 +94,15 @@ def test_every_line_has_one_fate(given_pieces: tuple[Piece, ...], data: st.DataO
     assert bool(left) == bool(outcome.reason)
 
 
-def test_what_went_to_the_failure_store_has_another_id_there() -> None:
-    """Ids are compared where lines are in doubt, but not those that the failure store has made."""
-    items = [{"_id": "k-0", "status": 201}, {"_id": "made there", "status": 201, "failure_store": "used"}]
+def test_ids_of_the_stores_own_making() -> None:
+    """Ids are compared where lines are in doubt, but not those that a pipeline or the failure store has made."""
+    items = [{"_id": "k-0", "status": 201}, {"_id": "made there", "status": 201}]
     doubtful = [replace(piece(b"{}", b"{}"), since="")]
     outcome = decode_bulk(doubtful, answer(items, errors=False))
-    assert Counter(one.fate for one in outcome.ended) == {Fate.DELIVERED: 1, Fate.FAILURE_STORED: 1}
+    assert [(one.fate, one.lines) for one in outcome.ended] == [(Fate.DELIVERED, 2)]
+    items[1]["failure_store"] = "used"
+    outcome = decode_bulk(doubtful, answer(items, errors=False))
+    assert [(one.fate, one.lines) for one in outcome.ended] == [(Fate.DELIVERED, 1), (Fate.FAILURE_STORED, 1)]
     assert decode_bulk(doubtful, answer([items[0], {"_id": "k-2", "status": 201}])).doubtful, "another record"
 
 

@@ -394,3 +394,21 @@ def test_a_pipeline_that_sends_records_elsewhere(site: Site) -> None:
     site.call("POST", f"/other-{site.service}/_refresh")
     assert site.call("GET", f"/other-{site.service}/_count")["count"] == 1
     assert sum(site.fates().values()) == 40
+
+
+@PROCESSORS
+def test_a_pipeline_that_gives_records_ids_of_its_own(site: Site) -> None:
+    """Records that come back under other ids are delivered; sent again without a checkpoint, they are known by these ids."""
+    site.call(
+        "PUT",
+        f"/_ingest/pipeline/{site.service}",
+        {"processors": [{"fingerprint": {"fields": ["uid"], "target_field": "_id"}}]},
+    )
+    site.parameters = f"&pipeline={site.service}"
+    for n in range(20):
+        site.write([n], uid=f"{n:020}")
+    assert site.once() == 0
+    shutil.rmtree(site.state)
+    assert site.once() == 0
+    assert site.numbers() == list(range(20))
+    assert site.fates() == {Fate.DELIVERED: 20, Fate.DUPLICATE: 20}
