@@ -19,6 +19,8 @@ from itertools import chain
 from pathlib import Path
 from urllib.parse import quote
 
+from msgspec import Struct
+
 from shipper.core.accounting import Imbalance, Tally
 from shipper.core.acks import Commit
 from shipper.core.doubt import Reservation
@@ -57,8 +59,7 @@ _TARGET = "INSERT OR IGNORE INTO targets VALUES (?)"
 _PASSED = "DELETE FROM reservations WHERE key = ? AND until <= (SELECT offset FROM files WHERE key = reservations.key)"
 
 
-@dataclass(frozen=True, slots=True)
-class FileState:
+class FileState(Struct, frozen=True):
     """A file as the checkpoint knows it."""
 
     key: str

@@ -12,8 +12,10 @@ import random
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
+
+from msgspec.structs import replace
 
 from shipper.core.accounting import Ledger, open_ledger
 from shipper.core.bulk import describe

@@ -12,9 +12,11 @@ import asyncio
 import os
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from jsonlog.files.protocol import PartName, is_alive, parse_name
 from shipper.checkpoint import FileState

@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from msgspec import Struct
+
 from jsonlog.files.protocol import parse_name
 
 Number = tuple[int, int]
@@ -26,8 +28,7 @@ COMPRESSED = "files that are compressed in this way are not read"
 _COMPRESSED = (".bz2", ".xz", ".zip", ".lz4")
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Struct, frozen=True):
     """A file as a look found it."""
 
     path: str

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from io import FileIO
 from pathlib import Path
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from jsonlog.files.protocol import PartName, parse_name
 from shipper.checkpoint import FileState
@@ -17,8 +19,7 @@ _HEAD_BYTES = 1024
 Recognise = Callable[[FileIO, Seen, bytes, PartName | None], FileState | None]
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(Struct, frozen=True):
     """A file as a look into it found it."""
 
     seen: Seen

@@ -12,9 +12,11 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from io import FileIO
+
+from msgspec.structs import replace
 
 from jsonlog.files.protocol import PartName, is_alive
 from shipper.checkpoint import FileState

@@ -15,10 +15,12 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import chain, islice
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from shipper.commands.store import open_transport, table
 from shipper.config import Settings

@@ -8,14 +8,17 @@ not acknowledged, whatever the order in which answers come.
 from __future__ import annotations
 
 from collections import Counter, deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
 from shipper.core.accounting import Tally
 from shipper.core.model import Chunk, Position
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(Struct, frozen=True):
     """
     A file is delivered further than it was.
 
@@ -31,7 +34,7 @@ class Commit:
     position: Position
     tail: bytes
     lines: int = 0
-    tally: Tally = field(default_factory=Counter)
+    tally: Tally = msgspec.field(default_factory=Counter)
 
     def after(self, earlier: Commit | None) -> Commit:
         """Put this commit and the one before it together."""

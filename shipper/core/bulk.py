@@ -8,9 +8,10 @@ The answer is asked to hold only what is needed (`filter_path`); it counts for n
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
+from msgspec.structs import replace
 
 from shipper.core.accounting import taken
 from shipper.core.gist import gist

@@ -14,7 +14,10 @@ up before it is sent again, unless the stream still writes to the same index, wh
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from shipper.core.model import Batch, Checked, Piece
 
@@ -24,8 +27,7 @@ UNKNOWN = ""
 """In place of a write index: it is not known since when."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reservation:
+class Reservation(Struct, frozen=True):
     """
     Lines of a file may have been sent.
 

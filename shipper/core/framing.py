@@ -20,13 +20,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from io import BytesIO
 from itertools import groupby
 from operator import attrgetter, itemgetter
 from typing import Annotated, Any
 
 import msgspec
+from msgspec.structs import replace
 
 from shipper.core.enrich import RULES, Fields, Rules, add_to_chunk, add_to_line, fields_for
 from shipper.core.model import TAIL_BYTES, Checked, Chunk, Fate, Lines, Piece, Position, Refused, Source

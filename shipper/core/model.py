@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from enum import Enum
 from io import BytesIO
 from typing import overload
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 TAIL_BYTES = 64
 """How much of a file before an offset is remembered, to notice when it was rewritten."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(Struct, frozen=True):
     """
     A file as the shipper knows it, the same object for all of its lines.
 
@@ -30,8 +31,7 @@ class Source:
     foreign: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
+class Position(Struct, frozen=True):
     """A place in a file: bytes before it, and newlines before it. Both are stable in a file that only grows."""
 
     offset: int = 0
@@ -41,8 +41,7 @@ class Position:
 ORIGIN = Position()
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
+class Chunk(Struct, frozen=True):
     """
     Whole lines of a file, by where they stand.
 
@@ -84,8 +83,7 @@ class Fate(Enum):
     EMPTY = "empty"  # a line that holds no record
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(Struct, frozen=True):
     """Some lines of one file, by its key, have ended."""
 
     key: str
@@ -139,8 +137,7 @@ class Lines(Sequence[bytes]):
         return repr(list(self))
 
 
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(Struct, frozen=True):
     """
     Consecutive good lines of one file.
 
@@ -195,8 +192,7 @@ def cut_out(piece: Piece, positions: Sequence[int]) -> list[Piece]:
     return runs
 
 
-@dataclass(frozen=True, slots=True)
-class Refused:
+class Refused(Struct, frozen=True):
     """
     A line that is passed over, once it stands in the dead-letter file.
 
@@ -220,8 +216,7 @@ class Refused:
     sent: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Checked:
+class Checked(Struct, frozen=True):
     """A chunk of which every line is known to be good, bad or empty."""
 
     chunk: Chunk
@@ -235,8 +230,7 @@ class Checked:
         return sum(piece.size for piece in self.pieces) + sum(len(refused.data) for refused in self.bad)
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(Struct, frozen=True):
     """
     What one request carries.
 
@@ -261,8 +255,7 @@ class Batch:
         return tuple(refused for checked in self.chunks for refused in checked.bad)
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(Struct, frozen=True):
     """
     A request as the transport needs it.
 
@@ -280,8 +273,7 @@ class Request:
     parts: tuple[bytes, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(Struct, frozen=True):
     """An answer as the codecs need it; header names are in lower case."""
 
     status: int
@@ -299,8 +291,7 @@ class Advice(Enum):
     SPLIT = "split"  # too large, or one of several lines is at fault: halve and send each
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(Struct, frozen=True):
     """
     What became of one request: every line of it is in exactly one of the first five.
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
+
+from msgspec.structs import replace
 
 from shipper.core.bulk import decode_bulk, encode_bulk
 from shipper.core.model import Advice, Outcome, Piece, Request, Response

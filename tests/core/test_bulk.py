@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from shipper.core.bulk import decode_bulk, encode_bulk
 from shipper.core.model import Advice, Fate, Outcome, Piece, Response, count_lines

@@ -10,10 +10,10 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from shipper.checkpoint import CHECKPOINT, Checkpoint, FileState
 from shipper.core.accounting import Imbalance

@@ -19,7 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shipper.core.framing import check
-from shipper.core.model import ORIGIN, Batch, Source
+from shipper.core.model import Batch, Position, Source
 from shipper.lanes import Lanes
 from shipper.limits import Limits
 from tests.fakes import QUICK, World, append, line, lines, refuse_connection, say
@@ -236,7 +236,7 @@ def test_a_real_endpoint_sees_each_file_in_order(shipper: Shipper, recorder: Rec
 
 
 def chunk(key: str, number: int) -> Any:
-    start = replace(ORIGIN, offset=number * 100, line=number)
+    start = Position(number * 100, number)
     return check(Source(key, "t", key), start, lines([number]))
 
 
