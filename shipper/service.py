@@ -238,7 +238,9 @@ async def _ship(settings: Settings, stop: Stop, report: Report, parts: _Parts, *
     # Files are followed from now on: what rotates away before the store has answered for the first time is not missed.
     running = asyncio.create_task(pipeline.run(once=once))
     try:
-        sink = await stop.unless_stopped(wait_for_sink(transport, settings, figures), beside=running)
+        # A store that answers is not to be left without the files, however early the signal came.
+        finding = wait_for_sink(transport, settings, figures, tried := asyncio.Event())
+        sink = await stop.unless_stopped(finding, beside=running, tried=tried)
     except BaseException:
         await cancel(running)
         await files.close()
@@ -285,8 +287,10 @@ async def _wait_for_folder(folder: Path, *, emit: Emit, stop: Stop) -> bool:
     return bool(await stop.unless_stopped(appears()))
 
 
-async def wait_for_sink(transport: Transport, settings: Settings, emit: Emit) -> Sink:
-    """Ask what stands at the URL until there is an answer."""
+async def wait_for_sink(
+    transport: Transport, settings: Settings, emit: Emit, tried: asyncio.Event | None = None
+) -> Sink:
+    """Ask what stands at the URL until there is an answer; *tried* is set when there was none at first."""
     attempt = 0
     while True:
         attempt += 1
@@ -295,6 +299,8 @@ async def wait_for_sink(transport: Transport, settings: Settings, emit: Emit) ->
         except SinkError as exc:
             if attempt == 1:
                 emit(SinkFailed(str(exc), operator=isinstance(exc, SinkMisconfigured)))
+            if tried is not None:
+                tried.set()
             await asyncio.sleep(backoff_s(attempt, random.random()))  # noqa: S311 (jitter is no secret)
         else:
             if attempt > 1:

@@ -77,17 +77,34 @@ class Stop:
             self._stopped.set()
 
     async def unless_stopped(
-        self, work: Coroutine[Any, Any, T], *, beside: asyncio.Task[None] | None = None
+        self,
+        work: Coroutine[Any, Any, T],
+        *,
+        beside: asyncio.Task[None] | None = None,
+        tried: asyncio.Event | None = None,
     ) -> T | None:
-        """Return what *work* returns; None when a signal came first, or the end of what runs *beside* it."""
+        """
+        Return what *work* returns; None when a signal came first.
+
+        Args:
+            work: What is waited for.
+            beside: Its end is as good as a signal.
+            tried: Until this is set a signal waits, for as long as a drain may take.
+        """
         task = asyncio.ensure_future(work)
-        stopped = asyncio.ensure_future(self._stopped.wait())
+        stopped = asyncio.ensure_future(self._heeded(tried))
         await asyncio.wait({task, stopped, beside or stopped}, return_when=asyncio.FIRST_COMPLETED)
         stopped.cancel()
         if task.done():
             return task.result()
         await cancel(task)
         return None
+
+    async def _heeded(self, tried: asyncio.Event | None) -> None:
+        await self._stopped.wait()
+        if tried is not None and not self.expired:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(tried.wait(), self._settings.drain_s)
 
     async def run(self, pipeline: Pipeline, task: asyncio.Task[None]) -> bool:
         """Wait for the pipeline; after the first signal, for as long as a drain may take. False when that was too short."""

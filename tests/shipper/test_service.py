@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -21,7 +22,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.fakes import Part, Program, append, clean_environment, line, lines, wait_for
-from tests.shipper.support import Endpoint, Shipper
+from tests.shipper.support import Endpoint, Handler, Shipper
 
 GOOD = ("run", "--once", "--path", "logs", "--to", "http://127.0.0.1:1")
 
@@ -141,6 +142,29 @@ def test_a_signal_while_waiting_ends_at_once(shipper: Shipper, number: int) -> N
     assert "stopped before anything was shipped: http://127.0.0.1:1 never answered" in waits[0].said
     assert "stopped before anything was shipped: the folder" in waits[1].said
     assert "sink" not in waits[1].said
+
+
+def test_a_store_that_is_about_to_answer_gets_the_files_however_early_the_signal_comes(shipper: Shipper) -> None:
+    """SIGTERM while the store is asked for the first time: its answer is waited for, and what there is is shipped."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    class Slow(Handler):
+        def do_GET(self) -> None:
+            asked.set()
+            go_on.wait(30)
+            self.send_error(404)
+
+    endpoint = Endpoint()
+    endpoint.RequestHandlerClass = Slow
+    append(shipper.logs / "a.jsonl", line(1))
+    program = shipper.run("run", "--path", "logs", "--to", endpoint.url)
+    assert asked.wait(30)
+    program.signal(signal.SIGTERM)
+    time.sleep(0.3)  # the signal first, then the answer
+    go_on.set()
+    assert program.wait() == 0
+    assert len(endpoint.records) == 1, program.said
+    endpoint.close()
 
 
 def test_once_that_was_stopped_before_the_store_answered_is_no_success(shipper: Shipper) -> None:
