@@ -9,11 +9,11 @@ of a request that was split has a key of its own.
 from __future__ import annotations
 
 import hashlib
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import msgspec
+from isal import isal_zlib
 
 from shipper.core.accounting import taken
 from shipper.core.bulk import unknown, whole
@@ -71,7 +71,7 @@ def _key(lines: str, parts: tuple[bytes, ...]) -> str:
     """
     digest, total = hashlib.blake2b(lines.encode(), digest_size=16), 0
     for part in parts:
-        total = zlib.crc32(part, total)
+        total = isal_zlib.crc32(part, total)
     digest.update(b"\0%x-%x" % (sum(map(len, parts)), total))
     return digest.hexdigest()
 
