@@ -6,8 +6,8 @@ The shipper beside rsyslog, syslog-ng and a floor, over the same files into the 
     python benchmarks/shipper.py scale                                        size of the backlog, number of files, length of lines
     python benchmarks/shipper.py worst                                        every line no JSON; every line refused
     python benchmarks/shipper.py start                                        from start to the first record
-    python benchmarks/shipper.py live     [--rate 10000] [--files 8]          steady load: CPU, memory, record to acknowledgement
-    python benchmarks/shipper.py idle     [--files 10000]                     CPU and memory with files that nobody writes
+    python benchmarks/shipper.py live     [--rate 10000] [--files 8]          steady loads: CPU, memory, record to acknowledgement
+    python benchmarks/shipper.py idle     --files 10000                       CPU and memory with files that nobody writes
     python benchmarks/shipper.py store    --to URL                            a real store: a bare loop of the same requests beside ours
 
 The sink is sink.c: it counts lines, adds up a hash of each, and answers `_bulk` truthfully. Every run is checked: each line
@@ -183,6 +183,15 @@ def publish(name: str, table: str, rows: list[Row]) -> None:
     print(table)
 
 
+def publish_table(name: str, head: str, rows: list[str]) -> None:
+    """Print a table and keep it in results/."""
+    rule = "|" + "---|" * (head.count("|") - 1)
+    table = "\n".join([head, rule, *rows])
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(table + "\n")
+    print(table)
+
+
 def simple_table(title: str, rows: list[Row]) -> str:
     text = [title, "", "| | MB/s wall | MB per CPU-second | peak RSS, MB |", "|---|---|---|---|"]
     text += [f"| {r.name} | {r.wall_rate:.0f} | {r.cpu_rate:.0f} | {r.peak_mb:.0f} |" for r in rows]
@@ -242,7 +251,7 @@ def worst(options: argparse.Namespace) -> None:
     )
     (folder / "app.jsonl").write_bytes(line * (size // len(line)))
     good, lines = make_data(size)
-    text = ["| | MB/s wall | MB per CPU-second | peak RSS, MB | |", "|---|---|---|---|---|"]
+    rows = []
     for name, data, refuse in (("not JSON", folder, False), ("refused", good, True)):
         sink = Sink(refuse=refuse)
         try:
@@ -253,11 +262,10 @@ def worst(options: argparse.Namespace) -> None:
         read = sum(path.stat().st_size for path in data.glob("*.jsonl")) / 1e6
         end = "dead-lettered, each once" if refuse else "delivered, wrapped in records"
         expected = lines if refuse else size // len(line)
-        text.append(
+        rows.append(
             f"| {name} | {read / cost.seconds:.0f} | {read / cost.cpu_seconds:.0f} | {cost.peak_mb:.0f} | {arrived} of {expected} {end} |"
         )
-    (RESULTS / "shipper-worst.md").write_text("\n".join(text) + "\n")
-    print("\n".join(text))
+    publish_table("shipper-worst", "| | MB/s wall | MB per CPU-second | peak RSS, MB | |", rows)
 
 
 def start(options: argparse.Namespace) -> None:
@@ -283,7 +291,8 @@ def start(options: argparse.Namespace) -> None:
                 process.wait()
     finally:
         sink.close()
-    print(f"start to first record: best {min(times):.2f} s, median {statistics.median(times):.2f} s")
+    rows = [f"| start to first record, s | {min(times):.2f} | {statistics.median(times):.2f} |"]
+    publish_table("shipper-start", "| | best | median |", rows)
 
 
 def write_steadily(paths: list[Path], rate: int, seconds: float) -> int:
@@ -304,11 +313,20 @@ def write_steadily(paths: list[Path], rate: int, seconds: float) -> int:
 
 
 def live(options: argparse.Namespace) -> None:
-    """A steady load; the latency is that from the record's own time to its acknowledgement, as our metrics count it."""
+    """Steady loads; the latency is that from the instant at which a record was due to be written to its acknowledgement."""
+    rows = []
+    for rate, files in ((options.rate, options.files), (1000, 1000), (300_000, 8)):
+        rows += live_load(rate, files, options.seconds)
+    head = "| load | watching | arrived | % of a core | RSS, MB | behind, p50, ms | p99, ms |"
+    publish_table("shipper-live", head, rows)
+
+
+def live_load(rate: int, files: int, seconds: float) -> list[str]:
+    rows = []
     for interval in ("inotify", "poll"):
         sink = Sink()
         with tempfile.TemporaryDirectory(dir=CACHE) as folder, tempfile.TemporaryDirectory(dir=CACHE) as state:
-            paths = [Path(folder) / f"shop-h-{n}-k{n:015d}.0.jsonl" for n in range(options.files)]
+            paths = [Path(folder) / f"shop-h-{n}-k{n:015d}.0.jsonl" for n in range(files)]
             command = [
                 sys.executable,
                 "-m",
@@ -339,7 +357,7 @@ def live(options: argparse.Namespace) -> None:
             thread = threading.Thread(target=watch)
             thread.start()
             began = time.monotonic()
-            written = write_steadily(paths, options.rate, options.seconds)
+            written = write_steadily(paths, rate, seconds)
             elapsed = time.monotonic() - began
             time.sleep(1)
             over.set()
@@ -347,21 +365,23 @@ def live(options: argparse.Namespace) -> None:
             cpu, resident = usage(process.pid)
             for at, count in marks:  # when record number `count` was acknowledged, against when it was written
                 if 0 < count < written:
-                    lag.append(at - (began + count / options.rate))
+                    lag.append(at - (began + count / rate))
             arrived = sink.stats()["lines"]
             process.terminate()
             process.wait()
         sink.close()
         lag.sort()
         p50, p99 = (lag[int(len(lag) * q)] * 1000 for q in (0.5, 0.99)) if lag else (0, 0)
-        print(
-            f"{interval}: {written / elapsed:,.0f} records/s over {options.files} files, {arrived} of {written} arrived; "
-            f"{(cpu - cpu_before) / elapsed * 100:.1f} % of a core, {resident:.0f} MB; behind p50 {p50:.0f} ms, p99 {p99:.0f} ms"
+        rows.append(
+            f"| {written / elapsed:,.0f} records/s over {files} files | {interval} | {arrived} of {written} | "
+            f"{(cpu - cpu_before) / elapsed * 100:.1f} | {resident:.0f} | {p50:.0f} | {p99:.0f} |"
         )
+    return rows
 
 
 def idle(options: argparse.Namespace) -> None:
     """Files that nobody writes: what is the shipper's own cost?"""
+    rows = []
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         for n in range(options.files):
             (Path(folder) / f"shop-h-{n}-k{n:015d}.0.jsonl").write_text(make_line(f"k{n:015d}", 0, random.Random(n)))
@@ -395,9 +415,8 @@ def idle(options: argparse.Namespace) -> None:
                 process.terminate()
                 process.wait()
             sink.close()
-            print(
-                f"{how}: {options.files} files shipped in {shipped:.1f} s; then {share * 100:.2f} % of a core, {resident:.0f} MB"
-            )
+            rows.append(f"| {options.files} files | {how} | {shipped:.1f} | {share * 100:.2f} | {resident:.0f} |")
+    publish_table("shipper-idle", "| | watching | shipped in, s | then % of a core | RSS, MB |", rows)
 
 
 def store(options: argparse.Namespace) -> None:
@@ -414,6 +433,7 @@ def store(options: argparse.Namespace) -> None:
         connection.request(method, path)
         connection.getresponse().read()
 
+    rows = []
     for index in range(options.rounds):
         stream = f"logs-bench{index}.jsonlog-default"
         ask("PUT", f"/_data_stream/{stream}")
@@ -452,10 +472,11 @@ def store(options: argparse.Namespace) -> None:
             )
             _, _, used = os.wait4(process.pid, 0)
             mine = time.monotonic() - began
-        print(
-            f"bare loop {lines / bare:,.0f} records/s; ours {lines / mine:,.0f} ({bare / mine:.2f} x); "
-            f"our CPU {used.ru_utime + used.ru_stime:.1f} s of {mine * (os.cpu_count() or 1):.1f} s"
+        cpu = used.ru_utime + used.ru_stime
+        rows.append(
+            f"| {lines / bare:,.0f} | {lines / mine:,.0f} | {bare / mine:.2f} | {cpu:.1f} s of {mine * (os.cpu_count() or 1):.1f} s |"
         )
+    publish_table("shipper-store", "| bare loop, records/s | ours, records/s | ours ÷ bare | our CPU of all |", rows)
 
 
 def main() -> None:
