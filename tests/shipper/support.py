@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import http.server
+import json
 import threading
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from tests.fakes import Program, header_ids, start
+import httpx
+
+from tests.fakes import Program, Store, header_ids, start
 
 
 class Endpoint(http.server.ThreadingHTTPServer):
@@ -52,3 +57,39 @@ class Shipper:
         program = start(self.folder / f"out{len(self.programs)}", *arguments, cwd=self.folder, **more)  # type: ignore[arg-type]
         self.programs.append(program)
         return program
+
+
+@dataclass
+class Keyed(Store):
+    """A store that knows nothing but keys: what comes under a new one is kept, as often as it comes."""
+
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    taken: list[bytes] = field(default_factory=list)
+    repeated: int = 0
+    most: int = 10_000  # lines in one request
+    never: int = 0  # a request with a record whose number this divides is refused; 0: none is
+    _lock: Any = field(default_factory=threading.Lock)
+
+    def take(self, request: httpx.Request) -> httpx.Response:
+        key, texts = request.headers["idempotency-key"], request.content.split(b"\n")[:-1]
+        if len(texts) > self.most:
+            return httpx.Response(413)
+        if self.never and any(json.loads(text).get("n", 1) % self.never == 0 for text in texts):
+            return httpx.Response(400)
+        with self._lock:
+            if key in self.bodies:
+                assert self.bodies[key] == request.content, "one key for two bodies"
+                self.repeated += 1
+            else:
+                self.bodies[key] = request.content
+                self.taken += texts
+        return httpx.Response(200, json={})
+
+    @property
+    def numbers(self) -> list[int]:
+        records = [json.loads(text) for text in list(self.taken)]
+        return sorted(record["n"] for record in records if "n" in record)
+
+    @property
+    def records(self) -> dict[str, bytes]:
+        return {str(number): text for number, text in enumerate(list(self.taken))}

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,47 +28,12 @@ from shipper.core.shapes import SHAPES
 from shipper.errors import StoreFull
 from shipper.events import NotRepeated, StateFailed
 from shipper.formats import VERSIONS
-from tests.fakes import QUICK, Part, Store, World, append, line, lines, say, until
+from tests.fakes import QUICK, Part, World, append, line, lines, say, until
+from tests.shipper.support import Keyed
 
 # A run that ends in the middle of opening files leaves their descriptors to the collector.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 SMALL = replace(QUICK, batch_records=30, batch_bytes=1500)
-
-
-@dataclass
-class Keyed(Store):
-    """A store that knows nothing but keys: what comes under a new one is kept, as often as it comes."""
-
-    bodies: dict[str, bytes] = field(default_factory=dict)
-    taken: list[bytes] = field(default_factory=list)
-    repeated: int = 0
-    most: int = 10_000  # lines in one request
-    never: int = 0  # a request with a record whose number this divides is refused; 0: none is
-    _lock: Any = field(default_factory=threading.Lock)
-
-    def take(self, request: httpx.Request) -> httpx.Response:
-        key, texts = request.headers["idempotency-key"], request.content.split(b"\n")[:-1]
-        if len(texts) > self.most:
-            return httpx.Response(413)
-        if self.never and any(json.loads(text).get("n", 1) % self.never == 0 for text in texts):
-            return httpx.Response(400)
-        with self._lock:
-            if key in self.bodies:
-                assert self.bodies[key] == request.content, "one key for two bodies"
-                self.repeated += 1
-            else:
-                self.bodies[key] = request.content
-                self.taken += texts
-        return httpx.Response(200, json={})
-
-    @property
-    def numbers(self) -> list[int]:
-        records = [json.loads(text) for text in list(self.taken)]
-        return sorted(record["n"] for record in records if "n" in record)
-
-    @property
-    def records(self) -> dict[str, bytes]:
-        return {str(number): text for number, text in enumerate(list(self.taken))}
 
 
 @pytest.fixture

@@ -236,8 +236,9 @@ class Simulation:
     async def kill(self, _: str, number: int) -> None:
         if self.task is not None:
             self.clean = False
+            await asyncio.sleep(number / 200)  # so that something is under way
             async with self.pipeline._committer._writing:
-                self.pipeline._committer.waiting.clear()
+                self.pipeline.checkpoint.commit = lambda *_, **__: None  # nothing is written any more
                 self.task.cancel()
             await asyncio.wait({self.task})
             await self.leave()
@@ -364,7 +365,11 @@ async def run(program: list[tuple[str, str, int]], *, folder: Path, way: Way) ->
         limits=replace(QUICK, ordered=way.ordered),
         max_open=50,
     )
-    simulation = Simulation(world)
+    await run_program(Simulation(world), program)
+
+
+async def run_program(simulation: Simulation, program: list[tuple[str, str, int]]) -> None:
+    """Do what a program says, end well, and compare."""
     await simulation.begin()
     try:
         for name, file, number in program:
