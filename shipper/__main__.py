@@ -20,6 +20,9 @@ def _end_early(number: int, frame: object) -> None:
 
 def main() -> None:
     """Run the command line."""
+    if sys.argv[1:2] == ["run"]:
+        # It comes to an application and its sidecar together: it is kept until there is something that drains (`Stop`).
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end_early)
     try:

@@ -45,6 +45,7 @@ class Stop:
             self._loop.add_signal_handler(number, self._on_signal, number)
         if reload is not None:
             self._loop.add_signal_handler(signal.SIGHUP, self._on_reload)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # one that came during the start comes now
 
     def expire_after(self, seconds: float) -> None:
         """End after some seconds, whatever is left."""

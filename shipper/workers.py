@@ -121,6 +121,7 @@ def supervise(count: int, work: Callable[[Share], int]) -> int:
         worker.start()
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, pass_on)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})  # one that came during the start comes now
     return _await(workers, told, pass_on)
 
 

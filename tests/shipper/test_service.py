@@ -211,6 +211,16 @@ def test_an_early_signal_ends_without_a_word(
         assert "Traceback" not in program.said
 
 
+def test_sigterm_while_it_starts_is_kept_until_it_can_drain(shipper: Shipper, endpoint: Endpoint) -> None:
+    """The pod that ends while its sidecar still imports its parts has logged something: it is shipped, then comes the end."""
+    append(shipper.logs / "a.jsonl", line(1))
+    program = shipper.run("run", "--path", "logs", "--to", endpoint.url)
+    wait_for(lambda: handles(program.process.pid, signal.SIGTERM), "the handler")
+    program.signal(signal.SIGTERM)
+    assert program.wait() == 0
+    assert len(endpoint.records) == 1, program.said
+
+
 def handles(pid: int, number: int) -> bool:
     """Tell whether a process has a handler for a signal, by what the kernel says."""
     status = Path(f"/proc/{pid}/status").read_text()
