@@ -61,6 +61,20 @@ def make_data(size: int, *, files: int = FILES, filler: int = 0) -> tuple[Path, 
     return folder, int(done.read_text())
 
 
+def copies(folder: Path, count: int) -> tuple[Path, int]:
+    """Copy the files of a folder some times, each under a name of its own; give the new folder and its number of lines."""
+    lines, many = int((folder / "lines").read_text()), folder.with_name(f"{folder.name}-{count}-times")
+    done = many / "lines"
+    if not done.exists():
+        shutil.rmtree(many, ignore_errors=True)
+        many.mkdir()
+        for number in range(count):
+            for path in folder.glob("*.jsonl"):
+                shutil.copyfile(path, many / path.name.replace("-k0", f"-c{number}"))
+        done.write_text(str(count * lines))
+    return many, int(done.read_text())
+
+
 def unpack(name: str) -> Path:
     """Get Debian's packages of a peer and unpack them, without installing: some of them exclude each other."""
     folder = CACHE / name

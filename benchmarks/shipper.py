@@ -41,6 +41,7 @@ from benchmarks.parts import (
     ROOT,
     Cost,
     Sink,
+    copies,
     drain,
     make_data,
     make_line,
@@ -52,6 +53,7 @@ from benchmarks.parts import (
 
 RESULTS = ROOT / "benchmarks" / "results"
 MB = 1 << 20
+TEN_TIMES = "10 times that"
 
 
 @dataclass(frozen=True)
@@ -229,10 +231,13 @@ def scale(options: argparse.Namespace) -> None:
         )
         start = compare(one, Path(nothing), 1, 5)[0].seconds
     cases = [(f"{mb} MiB", mb, 4, 0) for mb in (10, 100, options.megabytes)]
+    cases.append((TEN_TIMES, options.megabytes, 4, 0))
     cases += [(f"{files} files", 100, files, 0) for files in (1, 10, 100, 1000)]
     cases += [(f"lines of {filler + 330} bytes", 100, 4, filler) for filler in (0, 10_000, 100_000)]
     for name, mb, files, filler in cases:
         folder, lines = make_data(mb * MB, files=files, filler=filler)
+        if name == TEN_TIMES:
+            folder, lines = copies(folder, 10)
         row = compare(one, folder, lines, options.rounds)[0]
         size = row.wall_rate * row.seconds
         rows.append(Row(name, row.seconds, row.cpu_seconds, row.peak_mb, size / (row.seconds - start), row.cpu_rate))
