@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
@@ -383,6 +384,8 @@ async def run_program(simulation: Simulation, program: list[tuple[str, str, int]
     simulation.compare()
 
 
+# Who is killed closes nothing: a thread that reads may open a file after the program that waited for it has ended.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:unclosed file:ResourceWarning")
 @settings(
     max_examples=int(os.environ.get("MODEL_EXAMPLES", "40")), deadline=None, suppress_health_check=list(HealthCheck)
 )
