@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 LEAVES = frozenset({str, int, float, bool, type(None)})
 _APART, _NUMBERS = frozenset({str, bool}), frozenset({int, float})
-_CONTAINERS = frozenset({dict, list, tuple})
+_LISTS = frozenset({list, tuple})
+_CONTAINERS = _LISTS | {dict}
 # Anything that the direct way must not take is refused by orjson with these: integers that JavaScript rounds (beyond
 # 53 bits, which may be beyond 64 too), lone surrogates.
 STRICT = orjson.OPT_STRICT_INTEGER
@@ -119,8 +120,8 @@ class Encoder:
             values, kinds = value.values(), set(map(type, value.values()))
         else:
             values, kinds = value, set(map(type, value))
-            if len(kinds & _APART) + (not kinds.isdisjoint(_NUMBERS)) > 1:
-                return False  # a list of mixed kinds
+            if len(kinds & _APART) + (not kinds.isdisjoint(_NUMBERS)) > 1 or not kinds.isdisjoint(_LISTS):
+                return False  # a list of mixed kinds, or perhaps one: of lists within it
         if len(value) > self._items or (depth == 0 and not LEAVES.issuperset(kinds)):
             return False
         return all(

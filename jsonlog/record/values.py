@@ -155,14 +155,11 @@ class Careful:
 
     def _of_one_kind(self, items: list[Any]) -> list[Any]:
         """Turn a list that mixes text, numbers and truth values into text: OpenSearch refuses a record with such a one."""
-        kinds = set(map(type, items))
+        kinds = _leaf_kinds(items)
         if len(kinds & {str, bool}) + bool(kinds & {int, float}) < 2:
             return items
         self._tags.add(TAG_VALUE)
-        return [
-            str(item).lower() if type(item) is bool else str(item) if type(item) in (int, float) else item
-            for item in items
-        ]
+        return [_as_text(item) for item in items]
 
     def _is_secret(self, name: str) -> bool:
         return self._bounds.is_secret is not None and self._bounds.is_secret(name)
@@ -244,6 +241,21 @@ def unused(key: str, taken: Mapping[str, Any]) -> str:
     if key not in taken:
         return key
     return next(new for n in range(2, len(taken) + 3) if (new := f"{key}~{n}") not in taken)
+
+
+def _leaf_kinds(items: list[Any]) -> set[type]:
+    """Collect the types in a list and in the lists within it, which to a store are one."""
+    kinds = set(map(type, items))
+    if list in kinds:
+        kinds.update(*(_leaf_kinds(item) for item in items if type(item) is list))
+    return kinds
+
+
+def _as_text(item: Any) -> Any:
+    kind = type(item)
+    if kind is list:
+        return [_as_text(inner) for inner in item]
+    return str(item).lower() if kind is bool else str(item) if kind is int or kind is float else item
 
 
 def _name(kind: type) -> str:

@@ -422,12 +422,15 @@ def test_a_million_items_are_cut():
 
 
 def test_lists_of_mixed_kinds_are_texts():
-    """OpenSearch refuses a record in which one list holds numbers and texts; so all of them are texts, marked."""
+    """OpenSearch refuses a record in which a list, with those in it, holds numbers and texts; so all are texts, marked."""
     assert one([1, "a", None, True]) == (["1", "a", None, "true"], [VALUE])
     assert one([1, 2.5, None]) == ([1, 2.5, None], [])
     assert one([True, 1]) == (["true", "1"], [VALUE])
     assert one([1.5, math.nan]) == (["1.5", "NaN"], [VALUE])
     assert one({"a": [{"b": ["x", 1]}]}) == ({"a": [{"b": ["x", "1"]}]}, [VALUE])
+    assert one([[1, [2]], ("a",)]) == ([["1", ["2"]], ["a"]], [VALUE])
+    assert one([[1], [True, [None]]]) == ([["1"], ["true", [None]]], [VALUE])
+    assert one([[1], [2.5, [None]]]) == ([[1], [2.5, [None]]], [])
 
 
 def test_a_million_keys_are_cut():
