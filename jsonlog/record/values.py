@@ -47,6 +47,7 @@ class Careful:
         self._open: set[int] = set()  # ids of the containers we are inside of
         self._nodes = _MAX_NODES
         self._room = bounds.room
+        self._kinds: dict[int, set[type]] = {}  # of what is in the lists that are done, by their ids
         self._note = ""  # of a list that was cut, and can hold no text beside its numbers
 
     def mapping(self, value: Mapping[Any, Any], depth: int) -> dict[str, Any]:
@@ -155,11 +156,14 @@ class Careful:
 
     def _of_one_kind(self, items: list[Any]) -> list[Any]:
         """Turn a list that mixes text, numbers and truth values into text: OpenSearch refuses a record with such a one."""
-        kinds = _leaf_kinds(items)
-        if len(kinds & {str, bool}) + bool(kinds & {int, float}) < 2:
-            return items
-        self._tags.add(TAG_VALUE)
-        return [_as_text(item) for item in items]
+        kinds = set(map(type, items))
+        if list in kinds:  # to a store those within it are one with it
+            kinds.update(*(self._kinds[id(item)] for item in items if type(item) is list))
+        if len(kinds & {str, bool}) + bool(kinds & {int, float}) > 1:
+            self._tags.add(TAG_VALUE)
+            items, kinds = [_as_text(item) for item in items], {str}
+        self._kinds[id(items)] = kinds
+        return items
 
     def _is_secret(self, name: str) -> bool:
         return self._bounds.is_secret is not None and self._bounds.is_secret(name)
@@ -241,14 +245,6 @@ def unused(key: str, taken: Mapping[str, Any]) -> str:
     if key not in taken:
         return key
     return next(new for n in range(2, len(taken) + 3) if (new := f"{key}~{n}") not in taken)
-
-
-def _leaf_kinds(items: list[Any]) -> set[type]:
-    """Collect the types in a list and in the lists within it, which to a store are one."""
-    kinds = set(map(type, items))
-    if list in kinds:
-        kinds.update(*(_leaf_kinds(item) for item in items if type(item) is list))
-    return kinds
 
 
 def _as_text(item: Any) -> Any:
