@@ -17,6 +17,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from msgspec import Struct
@@ -55,7 +56,6 @@ _MOVE = "UPDATE files SET offset = ?, line = ?, tail = ?, updated = ? WHERE key 
 _COUNT = f"INSERT INTO counts VALUES (coalesce((SELECT key FROM files WHERE key = ?), ''), ?, ?) {_ADD}"  # noqa: S608
 _COUNT_GONE = f"INSERT INTO counts SELECT '', 'read', ?2 WHERE NOT EXISTS (SELECT 1 FROM files WHERE key = ?1) {_ADD}"  # noqa: S608
 _RESERVE = "INSERT OR REPLACE INTO reservations SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM files WHERE key = ?1)"
-_TARGET = "INSERT OR IGNORE INTO targets VALUES (?)"
 _PASSED = "DELETE FROM reservations WHERE key = ? AND until <= (SELECT offset FROM files WHERE key = reservations.key)"
 
 
@@ -144,11 +144,7 @@ class Checkpoint:
 
     def reservations(self) -> list[Reservation]:
         """Read how far lines may have been sent."""
-        try:
-            rows = self._db.execute("SELECT key, target, until, since FROM reservations").fetchall()
-        except sqlite3.Error as exc:
-            raise self._error(exc) from exc
-        return [Reservation(*row) for row in rows]
+        return [Reservation(*row) for row in self._select("SELECT key, target, until, since FROM reservations")]
 
     def reserve(self, reservations: Iterable[Reservation]) -> None:
         """Write how far lines may be sent from now on; on return it is on disk. What is delivered altogether goes."""
@@ -191,15 +187,12 @@ class Checkpoint:
 
     def targets(self) -> list[str]:
         """Read which names fields of records have chosen."""
-        try:
-            return [name for (name,) in self._db.execute("SELECT name FROM targets")]
-        except sqlite3.Error as exc:
-            raise self._error(exc) from exc
+        return [name for (name,) in self._select("SELECT name FROM targets")]
 
     def use_targets(self, new: Iterable[str], gone: Iterable[str]) -> None:
         """Write that names are used from now on, and others no longer."""
-        gone_rows = [(name,) for name in gone]
-        self._write(("DELETE FROM targets WHERE name = ?", gone_rows), (_TARGET, [(name,) for name in new]))
+        both = (("DELETE FROM targets WHERE name = ?", gone), ("INSERT OR IGNORE INTO targets VALUES (?)", new))
+        self._write(*((statement, [(name,) for name in names]) for statement, names in both))
 
     def manifests(self) -> list[Manifest]:
         """Read what batches were made of that may not be delivered altogether, in their order."""
@@ -240,6 +233,12 @@ class Checkpoint:
             with suppress(sqlite3.Error):
                 self._db.close()
             os.close(self._lock)
+
+    def _select(self, query: str) -> list[Any]:
+        try:
+            return self._db.execute(query).fetchall()
+        except sqlite3.Error as exc:
+            raise self._error(exc) from exc
 
     def _write(self, *statements: tuple[str, Sequence[tuple[object, ...]]]) -> None:
         with self._writing:

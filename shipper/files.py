@@ -189,7 +189,8 @@ class Files:
             self._surveys.keep(view.files)
         plain = [found for found in new if not found.packed]
         for start in range(0, len(plain), _AT_ONCE):
-            for opened in await asyncio.to_thread(self._open_all, plain[start : start + _AT_ONCE]):
+            some, room = plain[start : start + _AT_ONCE], self.reader.room
+            for opened in await asyncio.to_thread(open_all, some, room=room, recognise=self._recognise):
                 if isinstance(opened, tuple):
                     self.cannot_read(*opened)
                 elif opened is not None:
@@ -341,9 +342,6 @@ class Files:
             del self.unreadable[path]
         for path, reason in view.unreadable.items():
             self.cannot_read(path, reason)
-
-    def _open_all(self, found: list[Seen]) -> list[Opened | tuple[str, str] | None]:
-        return open_all(found, room=self.reader.room, recognise=self._recognise)
 
     def _recognise(self, file: FileIO, seen: Seen, head: bytes, part: PartName | None) -> FileState | None:
         """Find a file in the checkpoint by what is in it."""

@@ -92,15 +92,9 @@ class Pipeline:
         self._lanes = Lanes(self.limits)
         self._committer = Committer(self.checkpoint, self.emit, self._passed)
         self._journal = Journal(self.checkpoint, self._committer.try_to_store, self.emit)
+        forget, forget_s = self._committer.forget, self.limits.forget_s
         self._cleaner = Cleaner(
-            self.finished,
-            self.files,
-            self.checkpoint,
-            self.limits.forget_s,
-            self._is_settled,
-            self._committer.forget,
-            self.emit,
-            self.clock,
+            self.finished, self.files, self.checkpoint, forget_s, self._is_settled, forget, self.emit, self.clock
         )
 
     def deliver_by(self, delivery: Delivery) -> None:

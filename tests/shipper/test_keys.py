@@ -348,6 +348,19 @@ def test_what_a_batch_is_made_of_is_kept(tmp_path: Path) -> None:
     checkpoint.close()
 
 
+def test_a_batch_whose_files_part_ways_is_no_longer_whole(tmp_path: Path) -> None:
+    """Files that move to another worker take their lines along; neither of the two takes its half for the whole batch."""
+    one, other = Checkpoint(tmp_path / "one"), Checkpoint(tmp_path / "other")
+    one.adopt([FileState(key, f"/{key}", False, 1, 2) for key in "ab"])
+    made = [check(Source(key, "t", f"/{key}"), ORIGIN, lines(range(3)), at="now") for key in "ab"]
+    one.record([manifest_of(Batch(tuple(made), 7))])
+    one.hand_over(["b"], other)
+    for checkpoint, key in ((one, "a"), (other, "b")):
+        (left,) = checkpoint.manifests()
+        assert (left.keys, left.whole) == ({key}, False)
+        checkpoint.close()
+
+
 def test_a_checkpoint_of_the_third_format_is_brought_up_to_date(tmp_path: Path) -> None:
     """What an earlier version knew stays known."""
     import sqlite3
