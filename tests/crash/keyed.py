@@ -28,6 +28,8 @@ class Keyed(http.server.ThreadingHTTPServer):
         self.bodies: dict[str, bytes] = {}
         self.conflicts: list[str] = []
         self.repeated = 0
+        self.reached: dict[str, int] = {}  # the line after the last one, by the key of a file
+        self.early: list[str] = []  # runs of lines that came before what stands before them
         self.kind = True
         self.random = random.Random(seed)
         self.lock = threading.Lock()
@@ -35,16 +37,26 @@ class Keyed(http.server.ThreadingHTTPServer):
     def handle_error(self, request: object, client_address: object) -> None:
         """Somebody who was killed does not hear the answer."""
 
-    def take(self, key: str, body: bytes) -> str:
+    def take(self, key: str, body: bytes, lines: str) -> str:
         """Store a request, or not; return what is to be said of it."""
         with self.lock:
             mood = "well" if self.kind else self.random.choice(KINDS)
             if mood not in ("busy", "deaf"):
+                if key not in self.bodies:
+                    self.note_order(lines)
                 before = self.bodies.setdefault(key, body)
                 self.repeated += before is not body
                 if before != body:
                     self.conflicts.append(key)
             return mood
+
+    def note_order(self, lines: str) -> None:
+        for run in lines.split(", "):
+            file, _, rest = run.rpartition(":")
+            first, count = int(rest.partition("+")[0], 16), int(rest.partition("+")[2])
+            if first < self.reached.get(file, 0):
+                self.early.append(run)
+            self.reached[file] = first + count
 
     def state(self) -> dict[str, Any]:
         with self.lock:
@@ -52,7 +64,7 @@ class Keyed(http.server.ThreadingHTTPServer):
             numbers = Counter(json.loads(text).get("n") for text in texts)
             return {
                 "numbers": sorted(numbers.items(), key=str), "conflicts": self.conflicts, "repeated": self.repeated,
-                "requests": len(self.bodies),
+                "requests": len(self.bodies), "early": self.early,
             }  # fmt: skip
 
 
@@ -71,7 +83,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif b"refuse me" in body:
             self.say(422)
         else:
-            mood = self.server.take(self.headers["idempotency-key"], body)
+            mood = self.server.take(self.headers["idempotency-key"], body, self.headers["shipper-lines"])
             if mood in ("silent", "deaf"):
                 self.close_connection = True
             else:

@@ -101,11 +101,14 @@ def test_killed_at(point: str, times: int, endpoint: Endpoint, tmp_path: Path) -
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.parametrize("ordered", [False, True], ids=["any order", "ordered"])
 @pytest.mark.parametrize("endpoint", [secrets.randbits(20)], indirect=True, ids=["any"])
-def test_killed_at_random(endpoint: Endpoint, tmp_path: Path) -> None:
-    """Killed again and again while files grow and rotate, by an endpoint that is busy, silent and deaf in turn."""
+def test_killed_at_random(endpoint: Endpoint, ordered: bool, tmp_path: Path) -> None:
+    """Killed again and again while files grow and rotate, by an endpoint that is busy, silent and deaf in turn; in order if asked."""
     site, chance = Site(tmp_path, endpoint), random.Random(secrets.randbits(30))
     endpoint.ask("/unkind")
+    with (tmp_path / "shipper.yaml").open("a") as file:
+        file.write(f"ordered: {str(ordered).lower()}\n")
     written, part = 0, Part(site.logs)
     for kill in range(int(os.environ.get("CRASH_KILLS", "12"))):
         program = site.start(once=False)
@@ -125,4 +128,7 @@ def test_killed_at_random(endpoint: Endpoint, tmp_path: Path) -> None:
     endpoint.ask("/state")  # from now on it is kind
     assert site.start().wait(120) == 0, (site.folder / "shipper.log").read_text()[-3000:]
     state = site.check(set(range(written)))
-    print(f"{written} records, {state['requests']} requests, {state['repeated']} repeated")
+    assert not (ordered and state["early"]), "in order"
+    print(
+        f"{written} records, {state['requests']} requests, {state['repeated']} repeated, {len(state['early'])} out of order"
+    )
