@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from jsonlog import Logger
 from jsonlog.files.here import mark
 
 
@@ -58,3 +59,20 @@ def test_the_usual_way_asks_nobody(monkeypatch):
     here = mark()
     monkeypatch.setattr(os, "getpid", lambda: pytest.fail("asked"))
     assert here[0]
+
+
+@pytest.mark.parametrize("how", [os.fork, lambda: ctypes.PyDLL(None).fork()], ids=["fork", "hookless"])
+def test_a_logger_knows_the_process_it_is_in(how):
+    """The pid of a record is that of the process that made it, in a child from its first record on."""
+
+    def pids():
+        seen = []
+        logger = Logger("tests.here", 1)
+        logger.handle = lambda record: seen.append(record.process)
+        logger.info("one")
+        logger.info("two")
+        return seen
+
+    assert pids() == [os.getpid()] * 2
+    assert fork(lambda: pids() == [os.getpid()] * 2, how) == "True"
+    assert pids() == [os.getpid()] * 2
