@@ -34,8 +34,8 @@ if _modules["httpx._main"] is None:
 from shipper.core.hosts import Hosts  # noqa: E402
 from shipper.core.model import Request, Response  # noqa: E402
 from shipper.credentials import Credentials  # noqa: E402
-from shipper.errors import AnswerTooLarge, SinkError, SinkMisconfigured, SinkUnavailable  # noqa: E402
-from shipper.urls import hide_password, is_loopback, split_urls, without_user  # noqa: E402
+from shipper.errors import AnswerTooLarge, ConfigError, SinkError, SinkMisconfigured, SinkUnavailable  # noqa: E402
+from shipper.urls import hide_password, is_loopback, is_proxy, split_urls, without_user  # noqa: E402
 
 Compress = Callable[[Iterable[bytes]], tuple[bytes, ...]]
 _USER_AGENT = "jsonlog-shipper"
@@ -79,7 +79,7 @@ class Transport:
         transport: Stands in for the network in tests.
 
     Raises:
-        ConfigError: The URL is not usable.
+        ConfigError: The URL is not usable, or the proxy for it is not.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class Transport:
         self._context: ssl.SSLContext | bool = False
         if any(one.startswith("https") for one in self._hosts.urls):
             self._context = security.context or httpx.create_ssl_context()
+        self._proxies = {one: None if transport else _proxy_for(one, security.proxy) for one in self._hosts.urls}
         self._idle: dict[str, list[_Connection]] = {}  # the one that was used last is used next
         self._threads = ThreadPoolExecutor(connections, "send")
 
@@ -198,8 +199,8 @@ class Transport:
         """Make what has one connection. Not a client, whose cookies, redirects and hooks take twice the time of the request itself."""
         if self._transport is not None:
             return self._transport
-        proxy = self._security.proxy or _proxy_for(url)
-        return httpx.HTTPTransport(verify=self._context, limits=httpx.Limits(max_connections=1), proxy=proxy)
+        limits = httpx.Limits(max_connections=1)
+        return httpx.HTTPTransport(verify=self._context, limits=limits, proxy=self._proxies[url])
 
     def _send(self, connection: _Connection, request: Request | Callable[[], Request]) -> Response:
         if not isinstance(request, Request):
@@ -298,13 +299,27 @@ def _target(url: str, path: str) -> httpx.URL:
     return httpx.URL(url if urlsplit(url).path else url + "/")
 
 
-def _proxy_for(url: str) -> str | None:
-    """Find the proxy that the environment names for a URL, as curl does: `HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY` and so on."""
-    parts, proxies = urlsplit(url), getproxies()
-    proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+def _proxy_for(url: str, chosen: str | None) -> str | None:
+    """
+    Find the proxy for a URL: the chosen one, else the one that the environment names, as curl does it: `HTTPS_PROXY`, `NO_PROXY`.
+
+    Raises:
+        ConfigError: It is none that can be used, as those of SOCKS are.
+    """
+    proxy, named = chosen, "proxy"
+    if not proxy:
+        parts, proxies = urlsplit(url), getproxies()
+        named = parts.scheme if proxies.get(parts.scheme) else "all"
+        proxy, named = proxies.get(named), f"{named}_proxy of the environment"
+        if not proxy or proxy_bypass(parts.netloc.rpartition("@")[2]):
+            return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if not is_proxy(proxy):
+        hint = "" if chosen else ", or name the hosts that need none in NO_PROXY"
+        raise ConfigError(
+            f"{named}: {hide_password(proxy)} is no HTTP proxy; give one such as http://localhost:3128{hint}"
+        )
+    return proxy
 
 
 def _read(answer: httpx.Response, shown: str) -> bytes:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from shipper.errors import ConfigError
 
 _USER = re.compile(r"(?<=//)[^/]*@")
+_COMMA = re.compile(r",(?![^/]*@)")  # one before an @ stands in a password
 _PASSWORD = re.compile(r"(?<=//)([^:@/]*):.*@")
 
 
@@ -19,7 +20,7 @@ def split_urls(text: str) -> tuple[str, ...]:
     Raises:
         ConfigError: One of them cannot be sent to.
     """
-    urls = tuple(check_url(piece.strip()) for piece in text.split(",") if piece.strip())
+    urls = tuple(check_url(piece.strip()) for piece in _COMMA.split(text) if piece.strip())
     return urls or (check_url(text),)
 
 
@@ -30,6 +31,15 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def is_proxy(url: str) -> bool:
+    """Tell whether a URL is that of an HTTP proxy."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no port, or no address
+        return False
 
 
 def check_url(url: str) -> str:

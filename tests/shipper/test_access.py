@@ -215,6 +215,21 @@ def test_the_proxy_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         assert (len(proxy.seen), len(store.seen)) == (1, 1)
 
 
+@pytest.mark.parametrize(
+    "proxy", ["socks5://u:secret@x:1", "ftp://u:secret@x", "http://u:secret@[::1", "http://u:secret@x:99999"]
+)
+def test_a_proxy_that_is_none_is_refused_at_the_start(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    """Who cannot send through a proxy says so, also of one that the environment names, where SOCKS is not rare."""
+    with pytest.raises(ConfigError, match=r"proxy: .*no HTTP proxy") as caught:
+        open_transport(Settings(proxy=proxy), "http://store.invalid")
+    monkeypatch.setenv("ALL_PROXY", proxy)
+    with pytest.raises(ConfigError, match=r"all_proxy of the environment: .*NO_PROXY") as named:
+        open_transport(Settings(), "http://store.invalid")
+    assert "secret" not in f"{caught.value}{named.value}"
+    monkeypatch.setenv("NO_PROXY", "store.invalid")
+    open_transport(Settings(), "http://store.invalid")
+
+
 def test_several_hosts_share_the_work() -> None:
     """Requests are spread evenly; one host that is gone costs none of them."""
     with serve() as a, serve() as b:

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from shipper.core.model import Request, Response
 from shipper.errors import ConfigError, SinkUnavailable
 from shipper.transport import Transport, compressor
-from shipper.urls import check_url, hide_password
+from shipper.urls import check_url, hide_password, split_urls
 from tests.fakes import until
 
 PASSWORD = "s3cret"
@@ -200,6 +200,8 @@ def test_good_urls() -> None:
     """Hosts, ports, prefixes, addresses and credentials pass as they are."""
     for url in ("http://h", "https://h:9200/", "http://127.0.0.1:1/a/b", "http://[::1]:9200", "http://u:p@h"):
         assert check_url(url) == url
+    assert split_urls("http://u:a,b@h, http://v:c,d@i/x,") == ("http://u:a,b@h", "http://v:c,d@i/x")
+    assert split_urls("http://h:1,https://u:a@i") == ("http://h:1", "https://u:a@i")
     assert hide_password("http://u:p@h:1/x") == "http://u:***@h:1/x"
     assert hide_password("http://u@h") == "http://u@h"
 
