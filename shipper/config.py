@@ -117,11 +117,11 @@ class Settings(BaseSettings):
     forget_s: float = Field(
         default=7 * 86400.0, ge=60, description="How long the checkpoint remembers a file that is gone."
     )
-    batch_bytes: int = Field(default=2 * 1024 * 1024, ge=1024, description="Bytes of lines in one request.")
+    batch_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, description="Bytes of lines in one request.")
     batch_records: int = Field(default=10_000, ge=1, description="Records in one request.")
     linger_s: float = Field(default=0.05, ge=0, le=60, description="The longest that a record waits for others.")
     workers: int = Field(default=1, ge=1, le=64, description="Processes that share the files of jsonlog.")
-    in_flight: int = Field(default=4, ge=1, le=64, description="Requests at once.")
+    in_flight: int = Field(default=3, ge=1, le=64, description="Requests at once.")
     ordered: bool = Field(
         default=False, description="Deliver the records of each file in order: one request at once for each file."
     )

@@ -20,10 +20,10 @@ class Limits:
         ordered: Records of one file are delivered in order: of each file there is one request at once.
     """
 
-    batch_bytes: int = 2 * 1024 * 1024
+    batch_bytes: int = 4 * 1024 * 1024
     batch_records: int = 10_000
     linger_s: float = 0.05
-    in_flight: int = 4
+    in_flight: int = 3
     in_flight_bytes: int = 16 * 1024 * 1024
     poll_interval_s: float = 0.1
     forget_s: float = 7 * 86400.0
