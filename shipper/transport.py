@@ -205,6 +205,27 @@ class Transport:
     def _send(self, connection: _Connection, request: Request | Callable[[], Request]) -> Response:
         if not isinstance(request, Request):
             request = request()
+        shown = hide_password(connection.url)
+        try:
+            asked, body = self._build(connection, request)
+        except (
+            httpx.InvalidURL,
+            ValueError,
+        ) as exc:  # a setting that HTTP has no room for: UTF-8 in a header, a path that is none
+            raise SinkMisconfigured(f"{shown}: no request can be made of the settings: {exc}") from exc
+        try:
+            with closing(connection.transport.handle_request(asked)) as answer:
+                content = _read(answer, shown)
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError, ValueError) as exc:
+            raise _failure(exc, shown) from exc
+        if body.size and not body.sent and 200 <= answer.status_code < 300:
+            raise SinkUnavailable(f"{shown}: HTTP {answer.status_code} came before the request was sent to its end")
+        response = Response(answer.status_code, content, {k.lower(): value for k, value in answer.headers.items()})
+        body.parts = ()  # the request hangs in reference cycles: let go of its body now, not at the next collection of cycles
+        return response
+
+    def _build(self, connection: _Connection, request: Request) -> tuple[httpx.Request, _Body]:
+        """Make the request of the HTTP library, and the body that it sends."""
         url = _target(connection.url, request.path)
         headers = {"host": url.netloc.decode(), "user-agent": _USER_AGENT, "accept": "*/*", **dict(request.headers)}
         body = _Body(request.parts or (request.body,))
@@ -219,19 +240,8 @@ class Transport:
             headers[self._security.credentials.name] = self._security.credentials.header()
         elif url.userinfo:
             headers["authorization"] = f"Basic {b64encode(f'{url.username}:{url.password}'.encode()).decode()}"
-        shown = hide_password(connection.url)
         extensions = {"timeout": self._timeout, "trace": connection.trace}
-        asked = httpx.Request(request.method, url, headers=headers, stream=body, extensions=extensions)
-        try:
-            with closing(connection.transport.handle_request(asked)) as answer:
-                content = _read(answer, shown)
-        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, ssl.SSLError, OSError, ValueError) as exc:
-            raise _failure(exc, shown) from exc
-        if body.size and not body.sent and 200 <= answer.status_code < 300:
-            raise SinkUnavailable(f"{shown}: HTTP {answer.status_code} came before the request was sent to its end")
-        response = Response(answer.status_code, content, {k.lower(): value for k, value in answer.headers.items()})
-        body.parts = ()  # the request hangs in reference cycles: let go of its body now, not at the next collection of cycles
-        return response
+        return httpx.Request(request.method, url, headers=headers, stream=body, extensions=extensions), body
 
 
 class _Connection:

@@ -230,6 +230,13 @@ def test_a_proxy_that_is_none_is_refused_at_the_start(monkeypatch: pytest.Monkey
     open_transport(Settings(), "http://store.invalid")
 
 
+@pytest.mark.parametrize("given", [{"bearer_token": "t\xf6k"}, {"api_key": "k\n\xe9y"}])
+def test_what_no_header_can_hold_is_for_the_operator(given: dict[str, str]) -> None:
+    """Credentials outside of ASCII end no shipper: nothing is sent, and what is wrong is said."""
+    with serve() as server, pytest.raises(SinkMisconfigured, match="no request can be made"):
+        ask(Settings(to=f"http://127.0.0.1:{server.port}", **given))
+
+
 def test_several_hosts_share_the_work() -> None:
     """Requests are spread evenly; one host that is gone costs none of them."""
     with serve() as a, serve() as b:
