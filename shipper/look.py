@@ -24,6 +24,7 @@ Number = tuple[int, int]
 """Device and inode."""
 
 PACKED = (".gz", ".zst")
+NO_TEXT = "its name is not UTF-8; rename it"
 COMPRESSED = "files that are compressed in this way are not read"
 _COMPRESSED = (".bz2", ".xz", ".zip", ".lz4")
 
@@ -196,6 +197,15 @@ def fixed_folder(pattern: str) -> Path:
     return Path(*fixed) if fixed else Path()
 
 
+def is_text(path: str) -> bool:
+    """Tell whether a path is UTF-8: bytes that are none come as lone surrogates."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _add(view: View, path: str) -> None:
     try:
         info = os.stat(path)  # noqa: PTH116 (asked of every file, at every look)
@@ -205,6 +215,9 @@ def _add(view: View, path: str) -> None:
         view.unreadable[path] = exc.strerror or str(exc)
         return
     if not stat.S_ISREG(info.st_mode):
+        return
+    if not is_text(path):  # neither the checkpoint nor a record could hold it
+        view.unreadable[path] = NO_TEXT
         return
     if path.endswith(_COMPRESSED):
         view.unreadable[path] = COMPRESSED

@@ -2,8 +2,8 @@
 Requests to any HTTP endpoint, and what its one answer means for all lines of a request.
 
 The ids of the lines travel beside the body in one header, `Shipper-Lines`, described in docs/design.md, section 3. A second
-header, `Idempotency-Key`, is a digest of the first: the same lines have the same key whenever they are sent together, and each half
-of a request that was split has a key of its own.
+header, `Idempotency-Key`, is a digest of the first and of the body: the same lines have the same key whenever they are sent
+together, and each half of a request that was split has a key of its own.
 """
 
 from __future__ import annotations

@@ -44,6 +44,15 @@ def test_beyond_four_gigabytes(world: World) -> None:
     assert set(world.store.sent.values()) == {1}
 
 
+def test_a_name_that_is_no_text(world: World) -> None:
+    """A file whose name is not UTF-8 is said to be unreadable, and keeps no other one from being shipped."""
+    Path(os.fsdecode(os.fsencode(world.folder) + b"/b\xff.log")).write_bytes(line(7))
+    append(world.folder / "a.log", lines(range(5)))
+    world.once()
+    assert world.store.numbers == list(range(5))
+    assert any("UTF-8" in repr(event) for event in world.events)
+
+
 def test_a_file_that_is_replaced_as_a_whole(world: World) -> None:
     """Written beside and renamed over the old one: other content arrives, and equal content is another file's."""
     log, beside = world.folder / "a.log", world.folder / "beside"
