@@ -192,23 +192,15 @@ def drain(
     return cost
 
 
+def shipper(path: str, url: str, state: str, *options: str) -> list[str]:
+    """The command that ships."""
+    return [sys.executable, "-m", "shipper", "run", "--path", path, "--to", url, "--state", state, *options]
+
+
 def ours(folder: Path, sink: Sink, *options: str) -> Cost:
     """Drain a folder with our shipper, its state in a fresh folder; wall time ends with the process."""
     with tempfile.TemporaryDirectory(dir=CACHE) as state:
-        command = [
-            sys.executable,
-            "-m",
-            "shipper",
-            "run",
-            "--once",
-            "--path",
-            f"{folder}/*.jsonl",
-            "--to",
-            sink.url,
-            "--state",
-            state,
-            *options,
-        ]
+        command = shipper(f"{folder}/*.jsonl", sink.url, state, "--once", *options)
         sink.stats("DELETE")
         started = time.monotonic()
         log = CACHE / "last.log"

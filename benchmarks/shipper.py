@@ -47,6 +47,7 @@ from benchmarks.parts import (
     make_line,
     ours,
     rsyslog,
+    shipper,
     syslog_ng,
     usage,
 )
@@ -285,7 +286,7 @@ def start(options: argparse.Namespace) -> None:
                 sink.stats("DELETE")
                 began = time.monotonic()
                 process = subprocess.Popen(
-                    [sys.executable, "-m", "shipper", "run", "--path", str(path), "--to", sink.url, "--state", state],
+                    shipper(str(path), sink.url, state),
                     cwd=ROOT,
                     stderr=subprocess.DEVNULL,
                 )
@@ -332,20 +333,7 @@ def live_load(rate: int, files: int, seconds: float) -> list[str]:
         sink = Sink()
         with tempfile.TemporaryDirectory(dir=CACHE) as folder, tempfile.TemporaryDirectory(dir=CACHE) as state:
             paths = [Path(folder) / f"shop-h-{n}-k{n:015d}.0.jsonl" for n in range(files)]
-            command = [
-                sys.executable,
-                "-m",
-                "shipper",
-                "run",
-                "--path",
-                f"{folder}/*.jsonl",
-                "--to",
-                sink.url,
-                "--state",
-                state,
-                "--compression",
-                "none",
-            ]
+            command = shipper(f"{folder}/*.jsonl", sink.url, state, "--compression", "none")
             process = subprocess.Popen(
                 command, cwd=ROOT, stderr=subprocess.DEVNULL, env={**os.environ, "SHIPPER_WATCH": interval}
             )
@@ -393,18 +381,7 @@ def idle(options: argparse.Namespace) -> None:
         for how in ("inotify", "poll"):
             sink = Sink()
             with tempfile.TemporaryDirectory(dir=CACHE) as state:
-                command = [
-                    sys.executable,
-                    "-m",
-                    "shipper",
-                    "run",
-                    "--path",
-                    f"{folder}/*.jsonl",
-                    "--to",
-                    sink.url,
-                    "--state",
-                    state,
-                ]
+                command = shipper(f"{folder}/*.jsonl", sink.url, state)
                 began = time.monotonic()
                 process = subprocess.Popen(
                     command, cwd=ROOT, stderr=subprocess.DEVNULL, env={**os.environ, "SHIPPER_WATCH": how}
@@ -456,21 +433,7 @@ def store(options: argparse.Namespace) -> None:
                     connection.getresponse().read()
         bare = time.monotonic() - began
         with tempfile.TemporaryDirectory(dir=CACHE) as state:
-            command = [
-                sys.executable,
-                "-m",
-                "shipper",
-                "run",
-                "--once",
-                "--path",
-                f"{folder}/*.jsonl",
-                "--to",
-                options.to,
-                "--state",
-                state,
-                "--compression",
-                "none",
-            ]
+            command = shipper(f"{folder}/*.jsonl", options.to, state, "--once", "--compression", "none")
             began = time.monotonic()
             process = subprocess.Popen(
                 command, cwd=ROOT, env={**os.environ, "SHIPPER_DATASET": f"ours{index}"}, stderr=subprocess.DEVNULL
