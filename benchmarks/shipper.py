@@ -460,7 +460,8 @@ def store(options: argparse.Namespace) -> None:
         bare = " | ".join(f"{rates[name]:,.0f} | {sizes[name]:.1f}" for name, _ in ways)
         rows.append(f"| {bare} | {lines / mine:,.0f} | {cpu:.1f} s of {everything:.1f} s |")
     head = "| bare loop, store's ids: records/s | MB | our ids: records/s | MB | ours, records/s | our CPU of all |"
-    publish_table("shipper-store", head, rows)
+    kind = "opensearch" if b"opensearch" in ask(options.to, "GET", "/") else "elasticsearch"
+    publish_table(f"shipper-store-{kind}", head, rows)
 
 
 def main() -> None:

@@ -24,7 +24,7 @@ class Limits:
     batch_records: int = 10_000
     linger_s: float = 0.05
     in_flight: int = 3
-    in_flight_bytes: int = 16 * 1024 * 1024
+    in_flight_bytes: int = 12 * 1024 * 1024
     poll_interval_s: float = 0.1
     forget_s: float = 7 * 86400.0
     ordered: bool = False
