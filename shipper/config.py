@@ -126,7 +126,7 @@ class Settings(BaseSettings):
         default=False, description="Deliver the records of each file in order: one request at once for each file."
     )
     in_flight_bytes: int = Field(
-        default=16 * 1024 * 1024,
+        default=12 * 1024 * 1024,
         ge=64 * 1024,
         description="Bytes that are read and not acknowledged; then reading waits.",
     )
